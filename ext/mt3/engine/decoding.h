@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * decoding.h: how tokens are chosen, and the window result that every backend
+ * returns. Shared by the scheduler and all backends.
+ */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+#define MT3_TOKEN_START 0 /* decoder input before the first token (= pad) */
+#define MT3_TOKEN_EOS 1
+
+/**
+ * Mt3Decoding:
+ * @max_tokens: stop after this many tokens without an end token; 0 means the
+ *   model's own limit
+ * @temperature: 0 is greedy (the reference); otherwise logits are divided by
+ *   it and a token is drawn
+ * @top_k: draw among the k most probable tokens only; 0 is all
+ * @top_p: draw among the fewest tokens whose probabilities reach p; 1 is all
+ * @seed: of the draw; together with the window's index and the token position
+ *   it decides every draw, so a result depends on nothing else (not on batch,
+ *   slot, thread or device count)
+ */
+typedef struct {
+  guint max_tokens;
+  gfloat temperature;
+  guint top_k;
+  gfloat top_p;
+  guint64 seed;
+} Mt3Decoding;
+
+#define MT3_DECODING_GREEDY ((Mt3Decoding){ 0, 0.0f, 0, 1.0f, 0 })
+
+G_END_DECLS

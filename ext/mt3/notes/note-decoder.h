@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * note-decoder.h: tokens of consecutive windows to notes (magenta/mt3
+ * note_sequences.py and metrics_utils.py, with and without ties), with every
+ * rounding of the reference.
+ */
+#pragma once
+
+#include "checkpoint/model-config.h"
+#include "notes/note.h"
+
+G_BEGIN_DECLS
+
+typedef struct _Mt3NoteDecoder Mt3NoteDecoder;
+
+/* Events the reference would have skipped or cut; since new or reset. */
+typedef struct {
+  guint64 windows;
+  guint64 empty_windows;      /* without a single note event */
+  guint64 unfinished_windows; /* no end token */
+  guint64 notes;
+  guint64 invalid_events;
+  guint64 dropped_events;     /* tokens after the next window's start */
+} Mt3NoteDecoderStats;
+
+/**
+ * Mt3NoteCallback:
+ * @note: (transfer none); on a note-on @note->offset is NAN and the note will
+ *   be reported again when it ends, with the same id
+ * @ended: FALSE at the onset, TRUE at the end
+ *
+ * Onsets and ends come in the order the reference decodes them. A note whose
+ * end the decoder learns late (a tie section that does not continue it) ends
+ * at the time the reference gives it, which may lie before the last report.
+ */
+typedef void (*Mt3NoteCallback) (
+    const Mt3Note *note, gboolean ended, gpointer user_data);
+
+/* @callback may be NULL when only mt3_note_decoder_notes() is wanted. */
+Mt3NoteDecoder *mt3_note_decoder_new (
+    const Mt3Config *config, Mt3NoteCallback callback, gpointer user_data);
+void mt3_note_decoder_free (Mt3NoteDecoder *decoder);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3NoteDecoder, mt3_note_decoder_free)
+
+/**
+ * mt3_note_decoder_push:
+ * @index: of the window; windows must come in order (gaps are allowed: the
+ *   time follows the index)
+ * @last: no window follows (then events may run past the window's end)
+ * @log_probs: (nullable): one a token
+ * @ended: the model wrote its end token
+ */
+void mt3_note_decoder_push (Mt3NoteDecoder *decoder, guint64 index,
+    gboolean last, const guint16 *tokens, const gfloat *log_probs,
+    guint n_tokens, gboolean ended);
+
+/* Ends every note that still sounds, as the reference does at the end. */
+void mt3_note_decoder_finish (Mt3NoteDecoder *decoder);
+
+/* Forgets everything. */
+void mt3_note_decoder_reset (Mt3NoteDecoder *decoder);
+
+/* Notes ended so far, in the reference's order. Valid until the next call. */
+const Mt3Note *mt3_note_decoder_notes (
+    const Mt3NoteDecoder *decoder, guint *n_notes);
+
+/* Notes that sound now (offset NAN), by pitch then program, for a file written
+ * before the end. */
+guint mt3_note_decoder_n_active (const Mt3NoteDecoder *decoder);
+
+/* Frees the memory of ended notes in streams that never end. */
+void mt3_note_decoder_forget_ended (Mt3NoteDecoder *decoder);
+
+void mt3_note_decoder_get_stats (
+    const Mt3NoteDecoder *decoder, Mt3NoteDecoderStats *stats);
+
+G_END_DECLS
