@@ -13,14 +13,14 @@ G_BEGIN_DECLS
 
 typedef struct _Mt3NoteDecoder Mt3NoteDecoder;
 
-/* Events the reference would have skipped or cut; since new or reset. */
+/* What was decoded, skipped and cut since new or reset. */
 typedef struct {
   guint64 windows;
-  guint64 empty_windows;      /* without a single note event */
+  guint64 empty_windows; /* without a single valid pitch or drum */
   guint64 unfinished_windows; /* no end token */
-  guint64 notes;
-  guint64 invalid_events;
-  guint64 dropped_events;     /* tokens after the next window's start */
+  guint64 notes; /* onsets */
+  guint64 invalid_events; /* skipped: no such token, or none that fits */
+  guint64 dropped_events; /* tokens after the next window's start */
 } Mt3NoteDecoderStats;
 
 /**
@@ -29,9 +29,10 @@ typedef struct {
  *   be reported again when it ends, with the same id
  * @ended: FALSE at the onset, TRUE at the end
  *
- * Onsets and ends come in the order the reference decodes them. A note whose
- * end the decoder learns late (a tie section that does not continue it) ends
- * at the time the reference gives it, which may lie before the last report.
+ * Onsets and ends come in the order the reference decodes them. Onsets never
+ * go back in time. Ends may lie ahead of the reports that follow: a drum ends
+ * 10 ms after its onset, and so does a note that is ended sooner. The callback
+ * must not call the decoder.
  */
 typedef void (*Mt3NoteCallback) (
     const Mt3Note *note, gboolean ended, gpointer user_data);
@@ -48,7 +49,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3NoteDecoder, mt3_note_decoder_free)
  *   time follows the index)
  * @last: no window follows (then events may run past the window's end)
  * @log_probs: (nullable): one a token
- * @ended: the model wrote its end token
+ * @ended: the model wrote its end token; without it the tokens count all the
+ *   same
+ *
+ * Any ids are safe. A window that is skipped (silence, overload) need not be
+ * pushed: what sounds goes on. Pushing a lone tie token instead ends it all.
  */
 void mt3_note_decoder_push (Mt3NoteDecoder *decoder, guint64 index,
     gboolean last, const guint16 *tokens, const gfloat *log_probs,
@@ -64,11 +69,15 @@ void mt3_note_decoder_reset (Mt3NoteDecoder *decoder);
 const Mt3Note *mt3_note_decoder_notes (
     const Mt3NoteDecoder *decoder, guint *n_notes);
 
-/* Notes that sound now (offset NAN), by pitch then program, for a file written
- * before the end. */
+/* Notes that sound now. */
 guint mt3_note_decoder_n_active (const Mt3NoteDecoder *decoder);
 
-/* Frees the memory of ended notes in streams that never end. */
+/* (transfer full): a copy of them (#Mt3Note, offset NAN) in the order of their
+ * onsets, for a file written before the end. */
+GArray *mt3_note_decoder_active_notes (const Mt3NoteDecoder *decoder);
+
+/* Frees the memory of ended notes in streams that never end: without it
+ * memory grows with the notes, with it it is bounded. */
 void mt3_note_decoder_forget_ended (Mt3NoteDecoder *decoder);
 
 void mt3_note_decoder_get_stats (

@@ -17,7 +17,9 @@ G_BEGIN_DECLS
  * @velocity: 1..127
  * @program: General MIDI program 0..127; 0 for drums
  * @confidence: 0..1, the probability that the model gave to the tokens that
- *   made the onset
+ *   made the onset: the product over the tokens of its window after the pitch
+ *   or drum token before, up to and with its own (so the shift, program and
+ *   velocity that a chord shares count for its first note); 1 when not known
  */
 typedef struct {
   guint id;
