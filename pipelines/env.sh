@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sourced by the recipes: lets GStreamer find the plugin of this source tree's
+# build (MT3_BUILD_DIR, default build/) before an installed one.
+
+mt3_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+mt3_build=${MT3_BUILD_DIR:-$mt3_root/build}
+
+if [[ -d $mt3_build/ext/mt3/element ]]; then
+  export GST_PLUGIN_PATH="$mt3_build/ext/mt3/element${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
+  export PATH="$mt3_build/ext/mt3/tools:$PATH"
+fi
+
+# usage: usage_and_exit: prints the comment at the head of the running script
+usage_and_exit () {
+  awk 'NR > 2 && /^#/ { sub(/^# ?/, ""); print; next } NR > 2 { exit }' "$0"
+  exit "${1:-2}"
+}
+
+fail () {
+  echo "$(basename "$0"): $*" >&2
+  exit 1
+}
+
+# A python3 that has the named modules: Debian's packages serve only Debian's
+# python3, which need not be the first on PATH.
+python_with () {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -c "import $1" 2>/dev/null; then
+      echo "$python"
+      return
+    fi
+  done
+  fail "no python3 has the modules $1; run pipelines/install-packages.sh recipes"
+}
+
+require_plugin () {
+  gst-inspect-1.0 --exists mt3transcribe ||
+    fail "GStreamer does not know mt3transcribe, and $mt3_build has none. Build it: meson setup build && ninja -C build"
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# usage: transcribe-file.sh INPUT OUTPUT.mid [PROPERTY=VALUE...]
+#
+# Transcribes the sound of an audio or video file. Properties are those of
+# mt3transcribe, such as device=cpu or model-file=model.safetensors. OUTPUT.mid
+# appears only when it is complete.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+[[ $# -ge 2 ]] || usage_and_exit
+input=$1 output=$2
+shift 2
+[[ -f $input ]] || fail "there is no file $input"
+require_plugin
+
+part=$(dirname "$output")/.$(basename "$output").part
+trap 'rm -f "$part"' EXIT
+gst-launch-1.0 -q filesrc "location=$input" ! \
+  decodebin caps=audio/x-raw expose-all-streams=false ! \
+  mt3transcribe "$@" ! filesink "location=$part"
+mv "$part" "$output"

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Transcribes every audio and video file of a folder, in one process.
+
+The MIDI files get the inputs' names and folders: INPUT/a/song.mp3 becomes
+OUTPUT/a/song.mid. A file appears only when it is complete; run the command
+again to go on where it stopped, or to try again what failed. All files share
+one model, and several are under way at a time so that the engine always has
+windows of audio to batch.
+"""
+import argparse
+import mimetypes
+import os
+import sys
+import time
+from pathlib import Path
+
+try:
+    import gi
+    gi.require_version('Gst', '1.0')
+    from gi.repository import GLib, Gst
+except (ImportError, ValueError) as error:
+    sys.exit(f'transcribe-folder.py: {error}. On Debian: apt-get install '
+             'python3-gi gir1.2-gstreamer-1.0 (and run /usr/bin/python3).')
+
+PIPELINE = ('filesrc name=source ! decodebin caps=audio/x-raw '
+            'expose-all-streams=false ! mt3transcribe name=mt3 ! '
+            'filesink name=sink')
+
+
+def find_plugin():
+    """Uses the plugin of this source tree's build if none is installed."""
+    root = Path(__file__).resolve().parents[1]
+    build = Path(os.environ.get('MT3_BUILD_DIR', root / 'build'))
+    if not Gst.ElementFactory.find('mt3transcribe'):
+        Gst.Registry.get().scan_path(str(build / 'ext' / 'mt3' / 'element'))
+    if not Gst.ElementFactory.find('mt3transcribe'):
+        sys.exit('transcribe-folder.py: GStreamer does not know the element '
+                 f'mt3transcribe, and it is not built in {build}. Build it '
+                 '(README) or set GST_PLUGIN_PATH.')
+
+
+def is_media(path):
+    kind = mimetypes.guess_type(path.name)[0] or ''
+    return path.is_file() and kind.startswith(('audio/', 'video/')) \
+        and kind not in ('audio/midi', 'audio/mid')
+
+
+class Job:
+    """One file on its way; calls done (job, error) when it has ended."""
+
+    def __init__(self, source, target, settings, done):
+        self.source, self.target, self.done = source, target, done
+        self.part = target.with_name(f'.{target.name}.part')
+        self.started = time.monotonic()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.pipeline = Gst.parse_launch(PIPELINE)
+        self.pipeline.get_by_name('source').set_property(
+            'location', str(source))
+        self.pipeline.get_by_name('sink').set_property(
+            'location', str(self.part))
+        for name, value in settings.items():
+            Gst.util_set_object_arg(
+                self.pipeline.get_by_name('mt3'), name, value)
+        bus = self.pipeline.get_bus()
+        bus.add_signal_watch()
+        bus.connect('message::eos', lambda *_: self.finish())
+        bus.connect('message::error', lambda _, message: self.finish(
+            message.parse_error()[0].message))
+
+    def start(self):
+        self.pipeline.set_state(Gst.State.PLAYING)
+
+    def stop(self):
+        self.pipeline.get_bus().remove_signal_watch()
+        self.pipeline.set_state(Gst.State.NULL)
+
+    def finish(self, error=None):
+        self.stop()
+        if error is None:
+            self.part.replace(self.target)
+        else:
+            self.part.unlink(missing_ok=True)
+        self.done(self, error)
+
+
+class Queue:
+    """Keeps a number of jobs under way until none is left."""
+
+    def __init__(self, work, settings, n_jobs):
+        self.work, self.settings = work, settings
+        self.total, self.n_done, self.failed = len(work), 0, []
+        self.running = set()
+        self.loop = GLib.MainLoop()
+        self.n_jobs = n_jobs
+
+    def run(self):
+        if not self.work:
+            return
+        self.fill()
+        try:
+            self.loop.run()
+        finally:
+            for job in self.running:
+                job.stop()
+                job.part.unlink(missing_ok=True)
+
+    def fill(self):
+        while self.work and len(self.running) < self.n_jobs:
+            job = Job(*self.work.pop(0), self.settings, self.job_done)
+            self.running.add(job)
+            job.start()
+        if not self.running:
+            self.loop.quit()
+
+    def job_done(self, job, error):
+        self.running.discard(job)
+        self.n_done += 1
+        seconds = time.monotonic() - job.started
+        if error:
+            self.failed.append(job.source)
+        print(f'[{self.n_done}/{self.total}] {job.source}: ' +
+              (f'FAILED: {error}' if error else
+               f'{job.target} ({seconds:.1f} s)'), flush=True)
+        self.fill()
+
+
+def plan(folder, output, force):
+    """Pairs of input and output that are still to be done."""
+    if not folder.is_dir():
+        sys.exit(f'transcribe-folder.py: {folder} is not a folder')
+    targets = {}
+    for source in sorted(filter(is_media, folder.rglob('*'))):
+        target = (output / source.relative_to(folder)).with_suffix('.mid')
+        if target in targets:
+            sys.exit(f'transcribe-folder.py: {source} and {targets[target]} '
+                     f'would both become {target}; rename one')
+        targets[target] = source
+    if not targets:
+        sys.exit(f'transcribe-folder.py: no audio or video files in {folder}')
+    work = [(source, target) for target, source in targets.items()
+            if force or not target.exists()
+            or target.stat().st_mtime < source.stat().st_mtime]
+    if len(work) < len(targets):
+        print(f'{len(targets) - len(work)} of {len(targets)} files are done '
+              'already (--force does them again)')
+    return work
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('input', type=Path, metavar='INPUT')
+    parser.add_argument('output', type=Path, metavar='OUTPUT')
+    parser.add_argument('--force', action='store_true',
+                        help='transcribe again what is there already')
+    parser.add_argument('--jobs', type=int, default=2, metavar='N',
+                        help='files under way at a time (default 2)')
+    for name in ('model-file', 'device', 'precision', 'threads',
+                 'batch-size', 'max-tokens'):
+        parser.add_argument(f'--{name}', metavar='VALUE',
+                            help=f'property of mt3transcribe')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments()
+    Gst.init(None)
+    find_plugin()
+    settings = {
+        name.replace('_', '-'): value for name, value in vars(args).items()
+        if value is not None
+        and name not in ('input', 'output', 'force', 'jobs')}
+    queue = Queue(plan(args.input, args.output, args.force), settings,
+                  max(1, args.jobs))
+    try:
+        queue.run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if queue.failed:
+        sys.exit(f'{len(queue.failed)} of {queue.total} files failed')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# usage: tests/run.sh [OPTION...]
+#
+# Installs what is missing (Debian 12), builds with warnings as errors and runs
+# all tests. The last line is 'N passed, N failed, N skipped'. Tests against
+# the real model need ../shared and are skipped without it.
+#
+#   --slow           the slow tests too
+#   --sanitize=KIND  under a sanitizer: address, undefined or thread
+#   --valgrind       the C tests under valgrind
+#   --format         check with clang-format that the sources are formatted
+#   --tidy           check the sources with clang-tidy
+set -uo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root" || exit 1
+
+slow=no sanitize= valgrind=no format=no tidy=no
+for option in "$@"; do
+  case $option in
+    --slow) slow=yes ;;
+    --sanitize=address | --sanitize=undefined | --sanitize=thread)
+      sanitize=${option#*=} ;;
+    --valgrind) valgrind=yes ;;
+    --format) format=yes ;;
+    --tidy) tidy=yes ;;
+    *) sed -n '3,14s/^# \?//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+  esac
+done
+
+passed=0 failed=0 skipped=0
+
+close () {
+  echo "$passed passed, $failed failed, $skipped skipped"
+  [[ $failed -eq 0 && $passed -gt 0 ]]
+  exit
+}
+
+# check NAME COMMAND...: one test that is not meson's
+check () {
+  local name=$1
+  shift
+  echo "== $name"
+  if "$@"; then
+    passed=$((passed + 1))
+  else
+    echo "$name: FAILED"
+    failed=$((failed + 1))
+  fi
+}
+
+# step NAME COMMAND...: without it there is nothing to test
+step () {
+  echo "== $1"
+  "${@:2}" && return
+  echo "$1: FAILED"
+  failed=$((failed + 1))
+  close
+}
+
+install_packages () {
+  local groups=(build run recipes test)
+  [[ $format == no && $tidy == no ]] || groups+=(lint)
+  [[ $valgrind == no ]] || groups+=(valgrind)
+  pipelines/install-packages.sh "${groups[@]}"
+}
+
+configure () {
+  local options=(-Dwerror=true -Dtests=enabled -Dbenchmarks=enabled)
+  if [[ -n $sanitize ]]; then
+    options+=("-Db_sanitize=$sanitize" -Db_lundef=false)
+  fi
+  if [[ -f $build/build.ninja ]]; then
+    meson configure "$build" "${options[@]}"
+  else
+    meson setup "$build" "${options[@]}"
+  fi
+}
+
+# Outside programs (gst-launch, python3, the plugin scanner) have no sanitizer
+# to offer to a plugin that wants one: those tests stay out, and the plugin is
+# scanned in the test's own process.
+test_options () {
+  echo --print-errorlogs
+  [[ $slow == yes ]] || echo --no-suite=slow
+  if [[ -n $sanitize || $valgrind == yes ]]; then
+    printf '%s\n' --no-suite=pipelines --no-suite=house --timeout-multiplier=10
+  fi
+  [[ $valgrind == no ]] || echo --wrapper="$root/tests/valgrind.sh"
+}
+
+run_tests () {
+  local options
+  mapfile -t options < <(test_options)
+  if [[ -n $sanitize || $valgrind == yes ]]; then
+    export GST_REGISTRY_FORK=no CK_TIMEOUT_MULTIPLIER=10 G_SLICE=always-malloc
+    export ASAN_OPTIONS=detect_stack_use_after_return=1
+    export LSAN_OPTIONS=suppressions=$root/tests/lsan.supp:print_suppressions=0
+    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export TSAN_OPTIONS=halt_on_error=1
+  fi
+  meson test -C "$build" --no-rebuild "${options[@]}"
+  count_results
+}
+
+count_results () {
+  local counts
+  counts=$(python3 - "$build/meson-logs/testlog.json" <<'EOF'
+import collections, json, sys
+results = [json.loads(line)['result'] for line in open(sys.argv[1])]
+kinds = collections.Counter(
+    {'OK': 'ok', 'EXPECTEDFAIL': 'ok', 'SKIP': 'skip'}.get(r, 'bad')
+    for r in results)
+print(kinds['ok'], kinds['bad'], kinds['skip'])
+EOF
+  ) || counts='0 1 0'
+  read -r ok bad skip <<<"$counts"
+  passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+}
+
+c_sources () {
+  git ls-files -z -- '*.c' '*.h' '*.cu' '*.cuh'
+}
+
+check_format () {
+  c_sources | xargs -0 -r clang-format --dry-run --Werror
+}
+
+check_tidy () {
+  git ls-files -z -- 'ext/*.c' 'gst/*.c' 'kernels/cpu/*.c' |
+    xargs -0 -r -n 4 -P 2 clang-tidy -p "$build" --quiet
+}
+
+mode=${sanitize:-$([[ $valgrind == no ]] || echo valgrind)}
+build=build-tests${mode:+-$mode}
+
+step 'install packages' install_packages
+[[ $format == no ]] || check 'clang-format' check_format
+step 'configure' configure
+step 'build' ninja -C "$build"
+[[ $tidy == no ]] || check 'clang-tidy' check_tidy
+echo '== tests'
+run_tests
+close
