@@ -20,28 +20,28 @@ G_BEGIN_DECLS
  */
 typedef struct {
   /* Front end */
-  guint sample_rate;   /* [16000] Hz, mono */
-  guint hop_length;    /* [128] samples a frame */
-  guint fft_length;    /* [2048] samples, periodic Hann of the same length */
-  guint n_mels;        /* [512] */
-  gdouble mel_low_hz;  /* [20] */
+  guint sample_rate; /* [16000] Hz, mono */
+  guint hop_length; /* [128] samples a frame */
+  guint fft_length; /* [2048] samples, periodic Hann of the same length */
+  guint n_mels; /* [512] */
+  gdouble mel_low_hz; /* [20] */
   gdouble mel_high_hz; /* [7600] */
   guint window_frames; /* [256] frames a window; 512 for the piano model */
 
   /* Network */
-  guint d_model;        /* [512] */
-  guint n_heads;        /* [6] */
-  guint head_dim;       /* [64] */
+  guint d_model; /* [512] */
+  guint n_heads; /* [6] */
+  guint head_dim; /* [64] */
   guint encoder_layers; /* [8] */
   guint decoder_layers; /* [8] */
-  guint encoder_d_ff;   /* [1024] */
-  guint decoder_d_ff;   /* [1024] */
-  guint vocab_size;     /* [1536] rows of the token embedding and logits */
-  guint max_tokens;     /* [1024] tokens a window, at most */
+  guint encoder_d_ff; /* [1024] */
+  guint decoder_d_ff; /* [1024] */
+  guint vocab_size; /* [1536] rows of the token embedding and logits */
+  guint max_tokens; /* [1024] tokens a window, at most */
 
   /* Vocabulary */
   guint velocity_bins; /* [1], 1 to 127 */
-  gboolean ties;       /* [TRUE] windows open with a tie section */
+  gboolean ties; /* [TRUE] windows open with a tie section */
 } Mt3Config;
 
 /* The published multitrack model ("mt3"). */

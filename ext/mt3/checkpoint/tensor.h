@@ -29,7 +29,7 @@ typedef struct {
   guint n_dims;
   gsize shape[MT3_TENSOR_MAX_DIMS];
   gsize stride[MT3_TENSOR_MAX_DIMS]; /* in elements */
-  gconstpointer data;                /* little endian, maybe unaligned */
+  gconstpointer data; /* little endian, maybe unaligned */
 } Mt3Tensor;
 
 gsize mt3_dtype_size (Mt3DType dtype);

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "checkpoint/archive.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/t5x.h"
+#include "error.h"
+
+/* A Hugging Face config.json is 1 to 2 kB. */
+#define CONFIG_MAX_BYTES (64 * 1024)
+
+Mt3Archive *
+mt3_archive_new (const gchar *path)
+{
+  Mt3Archive *archive = g_new0 (Mt3Archive, 1);
+
+  archive->path = g_strdup (path);
+  archive->entries = g_array_new (FALSE, TRUE, sizeof (Mt3ArchiveEntry));
+  archive->metadata =
+      g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  archive->strings = g_string_chunk_new (4096);
+  archive->buffers =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
+  return archive;
+}
+
+void
+mt3_archive_free (Mt3Archive *archive)
+{
+  g_free (archive->path);
+  g_free (archive->config_json);
+  g_array_unref (archive->entries);
+  g_hash_table_unref (archive->metadata);
+  g_string_chunk_free (archive->strings);
+  g_ptr_array_unref (archive->buffers);
+  g_free (archive);
+}
+
+void
+mt3_archive_keep (Mt3Archive *archive, GBytes *buffer)
+{
+  g_ptr_array_add (archive->buffers, buffer);
+}
+
+void
+mt3_archive_add (Mt3Archive *archive, const gchar *name,
+    const gchar *dtype_name, guint n_dims, const gsize *shape,
+    gconstpointer data)
+{
+  Mt3ArchiveEntry entry = {
+      .tensor =
+          {
+              .name = g_string_chunk_insert (archive->strings, name),
+              .n_dims = n_dims,
+              .data = data,
+          },
+      .dtype_name = g_string_chunk_insert_const (archive->strings, dtype_name),
+  };
+  gsize stride = 1;
+
+  entry.readable = mt3_dtype_from_name (dtype_name, &entry.tensor.dtype);
+  for (guint i = n_dims; i-- > 0;) {
+    entry.tensor.shape[i] = shape[i];
+    entry.tensor.stride[i] = stride;
+    stride *= shape[i];
+  }
+  g_array_append_val (archive->entries, entry);
+}
+
+gboolean
+mt3_dtype_from_name (const gchar *name, Mt3DType *dtype)
+{
+  static const struct {
+    const gchar *name;
+    Mt3DType dtype;
+  } names[] = {
+      {"F32", MT3_DTYPE_F32},
+      {"float32", MT3_DTYPE_F32},
+      {"<f4", MT3_DTYPE_F32},
+      {"F16", MT3_DTYPE_F16},
+      {"float16", MT3_DTYPE_F16},
+      {"<f2", MT3_DTYPE_F16},
+      {"BF16", MT3_DTYPE_BF16},
+      {"bfloat16", MT3_DTYPE_BF16},
+  };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (names); i++) {
+    if (g_str_equal (name, names[i].name)) {
+      *dtype = names[i].dtype;
+      return TRUE;
+    }
+  }
+  return FALSE;
+}
+
+gboolean
+mt3_array_bytes (guint n_dims, const gsize *shape, gsize element, gsize *bytes)
+{
+  gsize n = element;
+
+  for (guint i = 0; i < n_dims; i++)
+    if (!g_size_checked_mul (&n, n, shape[i]))
+      return FALSE;
+  *bytes = n;
+  return n <= MT3_ARRAY_MAX_BYTES;
+}
+
+gchar *
+mt3_shape_to_string (guint n_dims, const gsize *shape)
+{
+  GString *text = g_string_new (n_dims == 0 ? "scalar" : NULL);
+
+  for (guint i = 0; i < n_dims; i++)
+    g_string_append_printf (
+        text, "%s%" G_GSIZE_FORMAT, i > 0 ? " x " : "", shape[i]);
+  return g_string_free (text, FALSE);
+}
+
+/* Bounded before it is read: the folder may hold anything of this name. */
+static gchar *
+read_config (const gchar *folder)
+{
+  g_autofree gchar *path = g_build_filename (folder, "config.json", NULL);
+  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, NULL);
+
+  if (file == NULL || g_mapped_file_get_length (file) > CONFIG_MAX_BYTES)
+    return NULL;
+  return g_strndup (
+      g_mapped_file_get_contents (file), g_mapped_file_get_length (file));
+}
+
+Mt3Archive *
+mt3_archive_read (const gchar *path, GError **error)
+{
+  g_autofree gchar *base = g_path_get_basename (path);
+  g_autofree gchar *folder = NULL;
+  gboolean is_folder = g_file_test (path, G_FILE_TEST_IS_DIR);
+  Mt3Archive *archive;
+
+  if (!g_file_test (path, G_FILE_TEST_EXISTS)) {
+    g_set_error (error, MT3_ERROR, MT3_ERROR_NOT_FOUND,
+        "%s does not exist: give a T5X checkpoint directory or a .safetensors "
+        "file",
+        path);
+    return NULL;
+  }
+  folder = is_folder ? g_strdup (path) : g_path_get_dirname (path);
+  archive = is_folder || g_str_equal (base, "checkpoint")
+                ? mt3_t5x_read (folder, error)
+                : mt3_safetensors_read (path, error);
+  if (archive != NULL)
+    archive->config_json = read_config (folder);
+  return archive;
+}
