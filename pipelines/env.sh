@@ -5,10 +5,8 @@
 mt3_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 mt3_build=${MT3_BUILD_DIR:-$mt3_root/build}
 
-if [[ -d $mt3_build/ext/mt3/element ]]; then
-  export GST_PLUGIN_PATH="$mt3_build/ext/mt3/element${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
-  export PATH="$mt3_build/ext/mt3/tools:$PATH"
-fi
+export GST_PLUGIN_PATH="$mt3_build/ext/mt3/element${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
+export PATH="$mt3_build/ext/mt3/tools:$PATH"
 
 # usage: usage_and_exit: prints the comment at the head of the running script
 usage_and_exit () {

@@ -44,6 +44,8 @@ KINDS = (
 )
 EXTRA = 'other', 0.05
 
+SKIPPED = 77  # what meson test understands
+
 
 def kind_of(name):
     return next((rest for prefix, *rest in KINDS if name.startswith(prefix)),
@@ -53,7 +55,8 @@ def kind_of(name):
 def find_clips(folder):
     clips = sorted(path.parent for path in folder.rglob('ref.json'))
     if not clips:
-        sys.exit(f'accuracy.py: no clips (folders with ref.json) in {folder}')
+        print(f'accuracy.py: no clips (folders with ref.json) in {folder}')
+        sys.exit(SKIPPED)
     return clips
 
 

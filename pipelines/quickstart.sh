@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# usage: quickstart.sh [AUDIO [OUTPUT.mid]]
+#
+# From a bare Debian 12 to a transcription: installs packages, builds, finds the
+# model, transcribes AUDIO (any audio or video file) and draws the piano roll.
+# Without AUDIO it renders and transcribes a demo piece. The model is the one
+# of GST_MT3_MODEL (a T5X folder or a safetensors file) or an installed one.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+say () {
+  echo "==> $*"
+}
+
+build () {
+  if [[ ! -f $mt3_build/build.ninja ]]; then
+    meson setup "$mt3_build" "$mt3_root" --buildtype=release \
+      -Dtests=disabled -Dbenchmarks=disabled >/dev/null
+  fi
+  ninja -C "$mt3_build"
+}
+
+# The element itself says where it looked.
+find_model () {
+  local answer
+  if answer=$(gst-launch-1.0 -q audiotestsrc num-buffers=1 ! mt3transcribe ! \
+    fakesink 2>&1); then
+    return
+  fi
+  cat >&2 <<EOF
+$answer
+
+gst-mt3 comes without a model. Google Magenta publishes the one of the MT3
+paper as the folder gs://mt3/checkpoints/mt3, which gsutil copies:
+  gsutil -m cp -r gs://mt3/checkpoints/mt3 .
+Then either name the folder, or convert it once for all:
+  GST_MT3_MODEL=mt3 $0 $*
+  $mt3_root/pipelines/convert-model.sh mt3
+EOF
+  exit 1
+}
+
+render_demo () {
+  local folder=$mt3_build/demo
+  mkdir -p "$folder"
+  audio=$folder/piece.wav output=$folder/transcription.mid
+  "$python" "$mt3_root/pipelines/demo-piece.py" "$folder/piece.mid"
+  "$mt3_root/pipelines/play-midi.sh" "$folder/piece.mid" "$audio"
+}
+
+[[ $# -le 2 && ${1:-} != -* ]] || usage_and_exit
+audio=${1:-} output=${2:-${audio%.*}.mid}
+[[ -z $audio || -f $audio ]] || fail "there is no file $audio"
+
+say 'Packages'
+"$mt3_root/pipelines/install-packages.sh" build run recipes
+python=$(python_with mido,PIL)
+
+say "Building in $mt3_build"
+build
+
+say 'Looking for the model'
+find_model "$@"
+
+if [[ -z $audio ]]; then
+  say 'Rendering the demo piece'
+  render_demo
+fi
+
+say "Transcribing $audio"
+"$mt3_root/pipelines/transcribe-file.sh" "$audio" "$output"
+
+picture=${output%.mid}.png
+"$python" "$mt3_root/pipelines/piano-roll.py" "$output" "$picture"
+say "MIDI file:  $output"
+say "Piano roll: $picture"

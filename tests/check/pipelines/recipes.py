@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The recipes of pipelines/, each run as a user would.
+
+MT3_BUILD_DIR and MT3_TINY_MODEL come from meson.build. What the random model
+writes is noise; that it arrives whole is what counts here.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+import wave
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PIPELINES = ROOT / 'pipelines'
+MODEL = os.environ['MT3_TINY_MODEL']
+sys.path.insert(0, str(PIPELINES))
+from midi_notes import read_notes  # noqa: E402
+
+
+class Recipe(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.dir = Path(folder.name)
+        self.env = {**os.environ, 'GST_MT3_MODEL': MODEL,
+                    'GST_REGISTRY': str(self.dir / 'registry.bin')}
+
+    def run_recipe(self, name, *args, code=0):
+        interpreter = [sys.executable] if name.endswith('.py') else []
+        result = subprocess.run(
+            [*interpreter, PIPELINES / name, *args], cwd=self.dir,
+            env=self.env, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(result.returncode, code, result.stdout)
+        return result.stdout
+
+    def launch(self, *description):
+        subprocess.run(['gst-launch-1.0', '-q', *' '.join(
+            description).split()], cwd=self.dir, check=True)
+
+    def make_audio(self, name, seconds=3):
+        path = self.dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.launch(f'audiotestsrc wave=saw num-buffers={seconds * 10}',
+                    'samplesperbuffer=4410 ! audio/x-raw,rate=44100 !',
+                    f'flacenc ! filesink location={name}')
+        return path
+
+    def assertIsMidi(self, path):
+        self.assertEqual(path.read_bytes()[:4], b'MThd')
+        read_notes(path)
+
+    def assertNothingLeft(self, *names):
+        left = {str(path.relative_to(self.dir))
+                for path in self.dir.rglob('*') if path.is_file()}
+        self.assertEqual(left - {'registry.bin'}, set(names))
+
+
+class Usage(Recipe):
+    def test_every_script_says_how_it_is_used(self):
+        for script in ('transcribe-file.sh', 'video-to-midi.sh',
+                       'play-midi.sh', 'convert-model.sh',
+                       'install-packages.sh', 'piano-roll.py',
+                       'transcribe-folder.py'):
+            with self.subTest(script):
+                self.assertIn(f'usage: {script}',
+                              self.run_recipe(script, code=2))
+
+
+class TranscribeFile(Recipe):
+    def test_writes_a_midi_file(self):
+        self.make_audio('a.flac')
+        self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid')
+        self.assertIsMidi(self.dir / 'a.mid')
+        self.assertNothingLeft('a.flac', 'a.mid')
+
+    def test_passes_properties_on(self):
+        self.env['GST_MT3_MODEL'] = '/nonexistent'
+        self.make_audio('a.flac')
+        self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid',
+                        f'model-file={MODEL}', 'device=cpu')
+        self.assertIsMidi(self.dir / 'a.mid')
+
+    def test_names_a_missing_input(self):
+        self.assertIn('there is no file none.flac', self.run_recipe(
+            'transcribe-file.sh', 'none.flac', 'a.mid', code=1))
+
+    def test_leaves_no_output_when_the_input_has_no_audio(self):
+        (self.dir / 'a.flac').write_text('no audio at all')
+        self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid', code=1)
+        self.assertNothingLeft('a.flac')
+
+    def test_leaves_no_output_without_a_model(self):
+        self.make_audio('a.flac')
+        answer = self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid',
+                                 'model-file=/nonexistent', code=1)
+        self.assertIn('/nonexistent', answer)
+        self.assertNothingLeft('a.flac')
+
+
+class TranscribeFolder(Recipe):
+    def test_mirrors_the_folders_of_its_input(self):
+        self.make_audio('in/a.flac')
+        self.make_audio('in/b/c.flac')
+        self.run_recipe('transcribe-folder.py', 'in', 'out')
+        self.assertIsMidi(self.dir / 'out/a.mid')
+        self.assertIsMidi(self.dir / 'out/b/c.mid')
+        self.assertNothingLeft('in/a.flac', 'in/b/c.flac', 'out/a.mid',
+                               'out/b/c.mid')
+
+    def test_gives_what_a_single_file_gives(self):
+        for i in range(4):
+            self.make_audio(f'in/{i}.flac', 2 + i)
+        self.run_recipe('transcribe-folder.py', 'in', 'out', '--jobs=3')
+        for i in range(4):
+            self.run_recipe('transcribe-file.sh', f'in/{i}.flac', 'one.mid')
+            self.assertEqual((self.dir / f'out/{i}.mid').read_bytes(),
+                             (self.dir / 'one.mid').read_bytes())
+
+    def test_a_bad_file_does_not_stop_the_others(self):
+        self.make_audio('in/a.flac')
+        (self.dir / 'in/b.flac').write_text('no audio at all')
+        self.make_audio('in/c.flac')
+        answer = self.run_recipe('transcribe-folder.py', 'in', 'out', code=1)
+        self.assertIn('b.flac: FAILED', answer)
+        self.assertIn('1 of 3 files failed', answer)
+        self.assertNothingLeft('in/a.flac', 'in/b.flac', 'in/c.flac',
+                               'out/a.mid', 'out/c.mid')
+
+    def test_goes_on_where_it_stopped(self):
+        self.make_audio('in/a.flac')
+        self.make_audio('in/b.flac')
+        self.run_recipe('transcribe-folder.py', 'in', 'out')
+        (self.dir / 'out/b.mid').unlink()
+        answer = self.run_recipe('transcribe-folder.py', 'in', 'out')
+        self.assertIn('1 of 2 files are done already', answer)
+        self.assertIn('b.flac', answer)
+        self.assertNotIn('a.flac', answer)
+
+    def test_refuses_two_inputs_for_one_output(self):
+        self.make_audio('in/a.flac')
+        (self.dir / 'in/a.mp3').write_text('')
+        self.assertIn('would both become', self.run_recipe(
+            'transcribe-folder.py', 'in', 'out', code=1))
+
+
+class VideoToMidi(Recipe):
+    def setUp(self):
+        super().setUp()
+        self.launch('videotestsrc num-buffers=60 ! jpegenc ! queue ! mux.',
+                    'audiotestsrc wave=saw num-buffers=100 ! flacenc !',
+                    'queue ! mux. audiotestsrc wave=silence num-buffers=100',
+                    '! flacenc ! queue ! mux.',
+                    'matroskamux name=mux ! filesink location=v.mkv')
+
+    def test_transcribes_the_track_asked_for(self):
+        for track in ('0', '1'):
+            self.run_recipe('video-to-midi.sh', 'v.mkv', f'{track}.mid',
+                            track)
+            self.assertIsMidi(self.dir / f'{track}.mid')
+        self.assertNotEqual((self.dir / '0.mid').read_bytes(),
+                            (self.dir / '1.mid').read_bytes())
+
+    def test_leaves_no_output_for_a_track_that_is_not_there(self):
+        self.run_recipe('video-to-midi.sh', 'v.mkv', 'a.mid', '2', code=1)
+        self.assertNothingLeft('v.mkv')
+
+
+class ConvertModel(Recipe):
+    def test_the_element_finds_the_converted_model(self):
+        self.env['XDG_DATA_HOME'] = str(self.dir / 'share')
+        self.run_recipe('convert-model.sh', MODEL)
+        del self.env['GST_MT3_MODEL']
+        self.make_audio('a.flac')
+        self.run_recipe('transcribe-file.sh', 'a.flac', 'found.mid')
+        self.run_recipe('transcribe-file.sh', 'a.flac', 'named.mid',
+                        f'model-file={MODEL}')
+        self.assertEqual((self.dir / 'found.mid').read_bytes(),
+                         (self.dir / 'named.mid').read_bytes())
+
+    def test_names_a_missing_model(self):
+        self.assertIn('there is no file or folder none', self.run_recipe(
+            'convert-model.sh', 'none', code=1))
+
+
+class DemoPiece(Recipe):
+    def setUp(self):
+        super().setUp()
+        self.run_recipe('demo-piece.py', 'demo.mid')
+
+    def test_has_piano_bass_flute_and_drums(self):
+        notes = read_notes(self.dir / 'demo.mid')
+        self.assertEqual({(n.program, n.is_drum) for n in notes},
+                         {(0, False), (32, False), (73, False), (0, True)})
+        self.assertAlmostEqual(max(n.offset for n in notes), 39.5 * 0.6)
+
+    def test_sounds(self):
+        self.run_recipe('play-midi.sh', 'demo.mid', 'demo.wav')
+        with wave.open(str(self.dir / 'demo.wav')) as audio:
+            self.assertGreater(audio.getnframes() / audio.getframerate(), 24)
+            self.assertTrue(any(audio.readframes(44100)))
+
+    def test_draws_as_a_piano_roll(self):
+        from PIL import Image
+        self.run_recipe('piano-roll.py', 'demo.mid', 'demo.png')
+        with Image.open(self.dir / 'demo.png') as picture:
+            colours = {colour for _, colour in picture.getcolors(10000)}
+        self.assertGreaterEqual(colours, {
+            (0x3b, 0x78, 0xc2), (0xd4, 0x77, 0x2c), (0x3f, 0x9a, 0x57)})
+
+
+class PianoRoll(Recipe):
+    def test_draws_a_file_without_notes(self):
+        import mido
+        mido.MidiFile(tracks=[mido.MidiTrack()]).save(self.dir / 'empty.mid')
+        self.run_recipe('piano-roll.py', 'empty.mid', 'empty.png')
+
+    def test_says_what_it_cannot_read(self):
+        (self.dir / 'a.mid').write_text('no MIDI at all')
+        self.assertIn('cannot read a.mid', self.run_recipe(
+            'piano-roll.py', 'a.mid', 'a.png', code=1))
+
+
+if __name__ == '__main__':
+    unittest.main()
