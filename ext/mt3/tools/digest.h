@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * digest.h: SHA-256 (FIPS 180-4) of a checkpoint, whether file or directory.
+ */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/**
+ * mt3_digest_print:
+ * @path: a file, or a directory, whose files are taken in the order of their
+ *   names
+ *
+ * Prints a line "HEX  NAME" for each file, as sha256sum does.
+ *
+ * Returns: (transfer full): the digest in hex: of the file, or of the lines
+ *   printed for a directory; %NULL with %MT3_ERROR_IO
+ */
+gchar *mt3_digest_print (const gchar *path, GError **error);
+
+G_END_DECLS

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tools/commands.h"
+
+static void
+print_config (const Mt3Report *report)
+{
+  const Mt3Config *c = &report->config;
+  guint64 parameters = 0;
+
+  for (guint i = 0; i < report->mapping->rows->len; i++)
+    parameters += mt3_tensor_n_elements (
+        &g_array_index (report->mapping->rows, Mt3MappingRow, i).tensor);
+  g_print ("parameters   %" G_GUINT64_FORMAT " in %u tensors (MT3 has %u)\n",
+      parameters, report->mapping->rows->len, report->n_schema);
+  g_print ("encoder      %u layers, feed-forward %u\n", c->encoder_layers,
+      c->encoder_d_ff);
+  g_print ("decoder      %u layers, feed-forward %u\n", c->decoder_layers,
+      c->decoder_d_ff);
+  g_print (
+      "width        %u, %u heads of %u\n", c->d_model, c->n_heads, c->head_dim);
+  g_print ("vocabulary   %u, velocity bins %u, ties %s, at most %u tokens\n",
+      c->vocab_size, c->velocity_bins, c->ties ? "yes" : "no", c->max_tokens);
+  g_print ("front end    %u Hz, hop %u, FFT %u, %u mel bins of %g to %g Hz\n",
+      c->sample_rate, c->hop_length, c->fft_length, c->n_mels, c->mel_low_hz,
+      c->mel_high_hz);
+  g_print ("window       %u frames, %.3f s\n", c->window_frames,
+      (gdouble) mt3_config_window_samples (c) / c->sample_rate);
+}
+
+static void
+print_metadata (const Mt3Archive *archive)
+{
+  g_autoptr (GList) keys = g_list_sort (
+      g_hash_table_get_keys (archive->metadata), (GCompareFunc) g_strcmp0);
+
+  for (const GList *key = keys; key != NULL; key = key->next)
+    g_print ("metadata     %s: %s\n", (const gchar *) key->data,
+        (const gchar *) g_hash_table_lookup (archive->metadata, key->data));
+}
+
+static void
+print_mapping (const Mt3Mapping *mapping)
+{
+  g_print ("\nmapping (tensor, shape, dtype, name in the file)\n");
+  for (guint i = 0; i < mapping->rows->len; i++) {
+    const Mt3MappingRow *row = &g_array_index (mapping->rows, Mt3MappingRow, i);
+    g_autofree gchar *shape =
+        mt3_shape_to_string (row->tensor.n_dims, row->tensor.shape);
+
+    g_print ("  %-58s %-11s %-5s %s%s\n", row->tensor.name, shape,
+        row->readable ? mt3_dtype_name (row->tensor.dtype) : row->dtype_name,
+        row->file_name, row->transposed ? " (transposed)" : "");
+  }
+}
+
+static void
+print_problems (const Mt3Report *report)
+{
+  if (report->problems->len == 0) {
+    g_print ("\nno differences to the expected schema\n");
+    return;
+  }
+  g_print ("\n%u differences to the expected schema\n", report->problems->len);
+  for (guint i = 0; i < report->problems->len; i++)
+    g_print ("  %s\n", (const gchar *) g_ptr_array_index (report->problems, i));
+}
+
+ExitCode
+mt3_command_inspect (int argc, char **argv)
+{
+  g_autoptr (Mt3Archive) archive = NULL;
+  g_autoptr (Mt3Report) report = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (!mt3_command_parse (&argc, &argv, "MODEL",
+          "Prints what a model is, how its tensors map to MT3's, and where it\n"
+          "differs from MT3. Values are not looked at; verify does.",
+          NULL, 1))
+    return EXIT_USAGE;
+  archive = mt3_archive_read (argv[1], &error);
+  if (archive == NULL) {
+    mt3_command_complain (error);
+    return EXIT_FILE;
+  }
+  report = mt3_report_new (archive);
+  g_print ("model        %s\n", archive->path);
+  print_config (report);
+  print_metadata (archive);
+  print_mapping (report->mapping);
+  print_problems (report);
+  return report->problems->len == 0 ? EXIT_SOUND : EXIT_UNSOUND;
+}
