@@ -88,6 +88,8 @@ test_options () {
     printf '%s\n' --no-suite=pipelines --no-suite=house --timeout-multiplier=10
   fi
   [[ $valgrind == no ]] || echo --wrapper="$root/tests/valgrind.sh"
+  [[ $sanitize != thread ]] ||
+    echo "--wrapper=env LD_PRELOAD=$root/$build/tests/tsan/glib-sync.so"
 }
 
 run_tests () {

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * glib-sync.c: tells ThreadSanitizer about GLib's locks.
+ *
+ * GLib makes its locks of bare futexes and Debian's GLib is not instrumented,
+ * so the sanitizer sees neither lock nor unlock and calls every guarded access
+ * a race. Preloaded (tests/run.sh --sanitize=thread), these functions stand
+ * before GLib's and report what they order. Functions are looked up by name
+ * because GLib's own headers and this file must agree on nothing but that.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <glib-object.h>
+
+#pragma GCC visibility push(default)
+
+/* Absent in programs without the sanitizer, which this file then leaves be. */
+void __tsan_acquire (void *address) __attribute__ ((weak));
+void __tsan_release (void *address) __attribute__ ((weak));
+
+static void
+acquire (void *address)
+{
+  if (__tsan_acquire)
+    __tsan_acquire (address);
+}
+
+static void
+release (void *address)
+{
+  if (__tsan_release)
+    __tsan_release (address);
+}
+
+#define REAL(function)                                                         \
+  static __typeof__ (&function) real;                                          \
+  if (!real)                                                                   \
+  real = (__typeof__ (&function)) dlsym (RTLD_NEXT, #function)
+
+#define LOCK(function, Type)                                                   \
+  void function (Type *lock)                                                   \
+  {                                                                            \
+    REAL (function);                                                           \
+    real (lock);                                                               \
+    acquire (lock);                                                            \
+  }
+
+#define TRYLOCK(function, Type)                                                \
+  gboolean function (Type *lock)                                               \
+  {                                                                            \
+    REAL (function);                                                           \
+    gboolean locked = real (lock);                                             \
+    if (locked)                                                                \
+      acquire (lock);                                                          \
+    return locked;                                                             \
+  }
+
+#define UNLOCK(function, Type)                                                 \
+  void function (Type *lock)                                                   \
+  {                                                                            \
+    REAL (function);                                                           \
+    release (lock);                                                            \
+    real (lock);                                                               \
+  }
+
+LOCK (g_mutex_lock, GMutex)
+TRYLOCK (g_mutex_trylock, GMutex)
+UNLOCK (g_mutex_unlock, GMutex)
+LOCK (g_rec_mutex_lock, GRecMutex)
+TRYLOCK (g_rec_mutex_trylock, GRecMutex)
+UNLOCK (g_rec_mutex_unlock, GRecMutex)
+LOCK (g_rw_lock_writer_lock, GRWLock)
+TRYLOCK (g_rw_lock_writer_trylock, GRWLock)
+UNLOCK (g_rw_lock_writer_unlock, GRWLock)
+LOCK (g_rw_lock_reader_lock, GRWLock)
+TRYLOCK (g_rw_lock_reader_trylock, GRWLock)
+UNLOCK (g_rw_lock_reader_unlock, GRWLock)
+
+void
+g_cond_wait (GCond *cond, GMutex *mutex)
+{
+  REAL (g_cond_wait);
+  release (mutex);
+  real (cond, mutex);
+  acquire (mutex);
+}
+
+gboolean
+g_cond_wait_until (GCond *cond, GMutex *mutex, gint64 end_time)
+{
+  REAL (g_cond_wait_until);
+  release (mutex);
+  gboolean signalled = real (cond, mutex, end_time);
+  acquire (mutex);
+  return signalled;
+}
+
+/* The last reference orders the end after all that happened before. */
+#undef g_object_unref
+void
+g_object_unref (gpointer object)
+{
+  REAL (g_object_unref);
+  release (object);
+  acquire (object);
+  real (object);
+}
+
+#undef g_once_init_enter
+#undef g_once_init_leave
+gboolean
+g_once_init_enter (volatile void *location)
+{
+  REAL (g_once_init_enter);
+  gboolean first = real (location);
+  if (!first)
+    acquire ((void *) location);
+  return first;
+}
+
+void
+g_once_init_leave (volatile void *location, gsize result)
+{
+  REAL (g_once_init_leave);
+  release ((void *) location);
+  real (location, result);
+}
