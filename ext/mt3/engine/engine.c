@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/engine-private.h"
+
+/* Constant but for the use count and what the scheduler guards. */
+struct _Mt3Engine {
+  Mt3Shared *shared; /* counts the uses of this engine */
+  Mt3Shared *model; /* a use of the Mt3Model; NULL in tests */
+  Mt3Scheduler *scheduler;
+};
+
+Mt3Engine *
+mt3_engine_new (Mt3Shared *shared, Mt3Shared *model, Mt3Backend *backend,
+    const Mt3Config *config)
+{
+  Mt3Engine *self = g_new0 (Mt3Engine, 1);
+
+  self->shared = shared ? shared : mt3_shared_new (self, mt3_engine_free);
+  self->model = model;
+  self->scheduler = mt3_scheduler_new (backend, config);
+  return self;
+}
+
+Mt3Engine *
+mt3_engine_new_with_backend (Mt3Backend *backend, const Mt3Config *config)
+{
+  return mt3_engine_new (NULL, NULL, backend, config);
+}
+
+void
+mt3_engine_free (gpointer data)
+{
+  Mt3Engine *self = data;
+
+  /* First the backend, which may point into the model. */
+  mt3_scheduler_free (self->scheduler);
+  g_clear_pointer (&self->model, mt3_shared_unref);
+  g_free (self);
+}
+
+Mt3Engine *
+mt3_engine_ref (Mt3Engine *self)
+{
+  mt3_shared_ref (self->shared);
+  return self;
+}
+
+void
+mt3_engine_unref (Mt3Engine *self)
+{
+  if (self != NULL)
+    mt3_shared_unref (self->shared);
+}
+
+Mt3Scheduler *
+mt3_engine_scheduler (Mt3Engine *self)
+{
+  return self->scheduler;
+}
+
+const Mt3Config *
+mt3_engine_config (Mt3Engine *self)
+{
+  return &self->scheduler->config;
+}
+
+Mt3Model *
+mt3_engine_model (Mt3Engine *self)
+{
+  return self->model != NULL ? mt3_shared_value (self->model) : NULL;
+}
+
+void
+mt3_engine_get_stats (Mt3Engine *self, Mt3EngineStats *stats)
+{
+  g_mutex_lock (&self->scheduler->lock);
+  *stats = self->scheduler->stats;
+  stats->n_streams = self->scheduler->streams.length;
+  g_mutex_unlock (&self->scheduler->lock);
+}
+
+void
+mt3_engine_set_fallback (Mt3Engine *self, const gchar *reason)
+{
+  g_mutex_lock (&self->scheduler->lock);
+  self->scheduler->stats.fallback = g_intern_string (reason);
+  g_mutex_unlock (&self->scheduler->lock);
+}
+
+gboolean
+mt3_engine_is_dead (Mt3Engine *self)
+{
+  gboolean dead;
+
+  g_mutex_lock (&self->scheduler->lock);
+  dead = self->scheduler->error != NULL;
+  g_mutex_unlock (&self->scheduler->lock);
+  return dead;
+}
