@@ -50,10 +50,10 @@ scale_for (gsize rows)
   return scale;
 }
 
-/* Queries are small, as attention is not scaled by
- * 1/sqrt(head_dim). Embeddings are large enough for tokens to vary from
- * position to position, and the end token's logit varies twice as much as the
- * others', so that windows end after tens of tokens, each elsewhere. */
+/* Queries are small, as attention is not scaled by 1/sqrt(head_dim). Embeddings
+ * are large, so that each token depends on the last and greedy decoding does
+ * not fall into a loop. The end token's logit varies twice as much as the
+ * others': windows end after tens of tokens, each elsewhere. */
 static gfloat *
 make_values (const Mt3SchemaTensor *tensor, guint head_dim, guint64 *state)
 {
@@ -65,7 +65,7 @@ make_values (const Mt3SchemaTensor *tensor, guint head_dim, guint64 *state)
   if (strstr (tensor->name, "query") != NULL)
     scale *= 2.0f * scale_for (head_dim);
   if (strstr (tensor->name, "embedding") != NULL)
-    scale = 1.0f;
+    scale = 4.0f;
   for (gsize i = 0; i < n; i++)
     values[i] =
         tensor->n_dims == 1 ? next_scale (state) : next_weight (state) * scale;
