@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * midi-file-output.c: a Standard MIDI File, whole at the end.
+ *
+ * The notes stay in memory and one buffer with the complete file goes out at
+ * the end: nothing is seeked back for, so pipes work. Where the sink can seek,
+ * an unfinished piece may be written every now and then, so that little is
+ * lost with the process; each time the file is written anew from its start.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "element/debug.h"
+#include "element/output.h"
+#include "midi/midi-writer.h"
+
+#define GST_CAT_DEFAULT gst_mt3_midi_file_debug
+
+#define CHUNK_HEADER 8 /* type and length */
+
+typedef struct {
+  GstMt3Output output;
+
+  gchar *title;
+  GArray *notes; /* of Mt3Note; the note with id n at n - 1 */
+  gdouble written_until;
+  gsize written; /* bytes that the sink may already hold */
+} GstMt3MidiFileOutput;
+
+/* Sends the sink to the start of the file. */
+static void
+gst_mt3_midi_file_output_push_segment (GstMt3MidiFileOutput *self)
+{
+  GstSegment segment;
+  GstEvent *event;
+
+  gst_segment_init (&segment, GST_FORMAT_BYTES);
+  event = gst_event_new_segment (&segment);
+  if (self->output.context.seqnum != GST_SEQNUM_INVALID)
+    gst_event_set_seqnum (event, self->output.context.seqnum);
+  gst_pad_push_event (self->output.context.srcpad, event);
+}
+
+/* The GAP prerolls the sink: the file itself comes only at the end, which a
+ * paused pipeline would never reach. */
+static void
+gst_mt3_midi_file_output_open (GstMt3Output *output)
+{
+  GstMt3MidiFileOutput *self = (GstMt3MidiFileOutput *) output;
+
+  gst_mt3_midi_file_output_push_segment (self);
+  gst_pad_push_event (
+      output->context.srcpad, gst_event_new_gap (0, GST_CLOCK_TIME_NONE));
+}
+
+static void
+gst_mt3_midi_file_output_note (
+    GstMt3Output *output, const Mt3Note *note, gboolean ended)
+{
+  GstMt3MidiFileOutput *self = (GstMt3MidiFileOutput *) output;
+
+  g_return_if_fail (note->id > 0);
+
+  if (note->id > self->notes->len)
+    g_array_set_size (self->notes, note->id);
+  g_array_index (self->notes, Mt3Note, note->id - 1) = *note;
+}
+
+/* A file that became shorter would keep the tail of the one it overwrites. A
+ * chunk of a type that readers do not know, which the MIDI specification tells
+ * them to skip, covers it. */
+static void
+gst_mt3_midi_file_output_pad (GstMt3MidiFileOutput *self, GByteArray *file)
+{
+  guint8 header[CHUNK_HEADER] = {'X', 'P', 'a', 'd'};
+  gsize size = file->len, missing;
+
+  if (size >= self->written)
+    return;
+  missing = self->written - size;
+  missing -= MIN (missing, CHUNK_HEADER);
+  GST_WRITE_UINT32_BE (header + 4, (guint32) missing);
+  g_byte_array_append (file, header, CHUNK_HEADER);
+  g_byte_array_set_size (file, file->len + (guint) missing);
+  memset (file->data + size + CHUNK_HEADER, 0, missing);
+}
+
+static GstFlowReturn
+gst_mt3_midi_file_output_push (GstMt3MidiFileOutput *self)
+{
+  const Mt3Note *notes = (const Mt3Note *) self->notes->data;
+  GByteArray *file = mt3_midi_write (notes, self->notes->len, self->title);
+  GstBuffer *buffer;
+
+  gst_mt3_midi_file_output_pad (self, file);
+  if (self->written > 0)
+    gst_mt3_midi_file_output_push_segment (self);
+  self->written = file->len;
+  GST_DEBUG_OBJECT (self->output.context.srcpad, "%u notes in %u bytes",
+      self->notes->len, file->len);
+
+  buffer = gst_buffer_new_wrapped_bytes (g_byte_array_free_to_bytes (file));
+  GST_BUFFER_OFFSET (buffer) = 0;
+  GST_BUFFER_OFFSET_END (buffer) = self->written;
+  for (guint i = 0; i < self->notes->len; i++)
+    gst_mt3_output_attach (buffer, &notes[i], self->output.context.stream_time);
+
+  return gst_pad_push (self->output.context.srcpad, buffer);
+}
+
+static gboolean
+gst_mt3_midi_file_output_sink_can_seek (GstMt3MidiFileOutput *self)
+{
+  GstQuery *query = gst_query_new_seeking (GST_FORMAT_BYTES);
+  gboolean seekable = FALSE;
+
+  if (gst_pad_peer_query (self->output.context.srcpad, query))
+    gst_query_parse_seeking (query, NULL, &seekable, NULL, NULL);
+  gst_query_unref (query);
+
+  return seekable;
+}
+
+static GstFlowReturn
+gst_mt3_midi_file_output_advance (
+    GstMt3Output *output, gdouble seconds, GstClockTime interval)
+{
+  GstMt3MidiFileOutput *self = (GstMt3MidiFileOutput *) output;
+
+  if (interval == 0 ||
+      seconds < self->written_until + (gdouble) interval / GST_SECOND)
+    return GST_FLOW_OK;
+  self->written_until = seconds;
+  if (!gst_mt3_midi_file_output_sink_can_seek (self)) {
+    GST_DEBUG_OBJECT (output->context.srcpad, "the sink cannot seek");
+    return GST_FLOW_OK;
+  }
+  return gst_mt3_midi_file_output_push (self);
+}
+
+static GstFlowReturn
+gst_mt3_midi_file_output_finish (GstMt3Output *output)
+{
+  return gst_mt3_midi_file_output_push ((GstMt3MidiFileOutput *) output);
+}
+
+static void
+gst_mt3_midi_file_output_free (GstMt3Output *output)
+{
+  GstMt3MidiFileOutput *self = (GstMt3MidiFileOutput *) output;
+
+  g_array_unref (self->notes);
+  g_free (self->title);
+  g_free (self);
+}
+
+GstMt3Output *
+gst_mt3_midi_file_output_new (const GstMt3OutputContext *context)
+{
+  GstMt3MidiFileOutput *self = g_new0 (GstMt3MidiFileOutput, 1);
+
+  self->output = (GstMt3Output){*context, gst_mt3_midi_file_output_open,
+      gst_mt3_midi_file_output_note, gst_mt3_midi_file_output_advance,
+      gst_mt3_midi_file_output_finish, gst_mt3_midi_file_output_free};
+  self->title = g_strdup (context->title);
+  self->output.context.title = self->title;
+  self->notes = g_array_new (FALSE, TRUE, sizeof (Mt3Note));
+
+  return &self->output;
+}

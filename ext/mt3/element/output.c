@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <math.h>
+
+#include <gst/mt3/mt3.h>
+
+#include "element/output.h"
+
+static const struct {
+  const gchar *media_type;
+  GstMt3Output *(*new_output) (const GstMt3OutputContext *context);
+} outputs[] = {
+    {"audio/midi", gst_mt3_midi_file_output_new},
+};
+
+GstMt3Output *
+gst_mt3_output_new (const gchar *media_type, const GstMt3OutputContext *context)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (outputs); i++)
+    if (g_str_equal (outputs[i].media_type, media_type))
+      return outputs[i].new_output (context);
+  g_return_val_if_reached (NULL);
+}
+
+static GstClockTime
+gst_mt3_output_time (gdouble seconds, GstClockTime stream_time)
+{
+  if (isnan (seconds) || !GST_CLOCK_TIME_IS_VALID (stream_time))
+    return GST_CLOCK_TIME_NONE;
+
+  return stream_time + (GstClockTime) llround (seconds * GST_SECOND);
+}
+
+void
+gst_mt3_output_attach (
+    GstBuffer *buffer, const Mt3Note *note, GstClockTime stream_time)
+{
+  GstMt3Note meta = {
+      .id = note->id,
+      .pitch = note->pitch,
+      .velocity = note->velocity,
+      .program = note->program,
+      .is_drum = note->is_drum,
+      .onset = gst_mt3_output_time (note->onset, stream_time),
+      .end = gst_mt3_output_time (note->offset, stream_time),
+      .confidence = note->confidence,
+  };
+
+  gst_buffer_add_mt3_note_meta (buffer, &meta);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "element/settings.h"
+
+#define DEFAULT_DEVICE MT3_DEVICE_AUTO
+#define DEFAULT_CUDA_DEVICE_ID 0
+#define DEFAULT_PRECISION MT3_PRECISION_AUTO
+#define DEFAULT_THREADS 0
+#define DEFAULT_BATCH_SIZE 0
+#define DEFAULT_MAX_TOKENS 0
+#define DEFAULT_UPDATE_INTERVAL 0
+
+#define MAX_CUDA_DEVICES 255
+#define MAX_THREADS 1024
+#define MAX_BATCH_SIZE 4096
+#define MAX_MAX_TOKENS 65535
+
+enum {
+  PROP_0,
+  PROP_MODEL_FILE,
+  PROP_DEVICE,
+  PROP_CUDA_DEVICE_ID,
+  PROP_PRECISION,
+  PROP_THREADS,
+  PROP_BATCH_SIZE,
+  PROP_MAX_TOKENS,
+  PROP_UPDATE_INTERVAL,
+  N_PROPERTIES,
+};
+
+#define FLAGS (G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS)
+
+static const GEnumValue precisions[] = {
+    {MT3_PRECISION_AUTO, "exact on the CPU, fast on a GPU", "auto"},
+    {MT3_PRECISION_EXACT, "float32 accuracy: token for token the reference",
+        "exact"},
+    {MT3_PRECISION_FAST, "float16 storage, float32 sums", "fast"},
+    {MT3_PRECISION_BF16, "bfloat16 where the CPU has it, least faithful",
+        "bf16"},
+    {0, NULL, NULL},
+};
+
+static GType
+gst_mt3_device_get_type (void)
+{
+  static gsize type = 0;
+  static const GEnumValue values[] = {
+      {MT3_DEVICE_AUTO, "CUDA when it can run, else the CPU", "auto"},
+      {MT3_DEVICE_CPU, "CPU", "cpu"},
+      {MT3_DEVICE_CUDA, "CUDA, or an error that says why not", "cuda"},
+      {0, NULL, NULL},
+  };
+
+  if (g_once_init_enter (&type))
+    g_once_init_leave (&type, g_enum_register_static ("GstMt3Device", values));
+  return type;
+}
+
+static GType
+gst_mt3_precision_get_type (void)
+{
+  static gsize type = 0;
+
+  if (g_once_init_enter (&type))
+    g_once_init_leave (
+        &type, g_enum_register_static ("GstMt3Precision", precisions));
+  return type;
+}
+
+const gchar *
+gst_mt3_precision_nick (Mt3Precision precision)
+{
+  return precisions[precision].value_nick;
+}
+
+void
+gst_mt3_settings_init (GstMt3Settings *settings)
+{
+  *settings = (GstMt3Settings){
+      .device = DEFAULT_DEVICE,
+      .cuda_device_id = DEFAULT_CUDA_DEVICE_ID,
+      .precision = DEFAULT_PRECISION,
+      .threads = DEFAULT_THREADS,
+      .batch_size = DEFAULT_BATCH_SIZE,
+      .max_tokens = DEFAULT_MAX_TOKENS,
+      .update_interval = DEFAULT_UPDATE_INTERVAL,
+  };
+}
+
+void
+gst_mt3_settings_clear (GstMt3Settings *settings)
+{
+  g_clear_pointer (&settings->model_file, g_free);
+}
+
+static void
+gst_mt3_settings_install_engine (GObjectClass *klass)
+{
+  /**
+   * GstMt3Transcribe:model-file:
+   *
+   * A T5X checkpoint directory or a safetensors file. Unset: the environment
+   * variable GST_MT3_MODEL, then gst-mt3/model.safetensors in the XDG data
+   * directories, then the model that was installed with the plugin.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_MODEL_FILE,
+      g_param_spec_string ("model-file", "Model file",
+          "T5X checkpoint directory or safetensors file (unset = search)", NULL,
+          FLAGS | GST_PARAM_MUTABLE_READY));
+
+  /**
+   * GstMt3Transcribe:device:
+   *
+   * Where the network runs. `auto` never fails for want of a GPU: the property
+   * #GstMt3Transcribe:stats tells why it was not used.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_DEVICE,
+      g_param_spec_enum ("device", "Device", "Where the network runs",
+          gst_mt3_device_get_type (), DEFAULT_DEVICE,
+          FLAGS | GST_PARAM_MUTABLE_READY));
+
+  /**
+   * GstMt3Transcribe:cuda-device-id:
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_CUDA_DEVICE_ID,
+      g_param_spec_uint ("cuda-device-id", "CUDA device id",
+          "Which GPU runs the network", 0, MAX_CUDA_DEVICES,
+          DEFAULT_CUDA_DEVICE_ID, FLAGS | GST_PARAM_MUTABLE_READY));
+
+  /**
+   * GstMt3Transcribe:precision:
+   *
+   * `exact` gives the tokens of the float32 reference; the others trade a few
+   * of them for speed.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_PRECISION,
+      g_param_spec_enum ("precision", "Precision", "Arithmetic of the network",
+          gst_mt3_precision_get_type (), DEFAULT_PRECISION,
+          FLAGS | GST_PARAM_MUTABLE_READY));
+
+  /**
+   * GstMt3Transcribe:threads:
+   *
+   * Elements with the same model, device and precision share one engine; the
+   * first of them decides.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_THREADS,
+      g_param_spec_uint ("threads", "Threads",
+          "CPU threads (0 = all cores this process may use)", 0, MAX_THREADS,
+          DEFAULT_THREADS, FLAGS | GST_PARAM_MUTABLE_READY));
+
+  /**
+   * GstMt3Transcribe:batch-size:
+   *
+   * More takes more memory and never changes a result. Of elements that share
+   * an engine the first decides.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_BATCH_SIZE,
+      g_param_spec_uint ("batch-size", "Batch size",
+          "Windows of 2 seconds decoded at once (0 = what suits the device)", 0,
+          MAX_BATCH_SIZE, DEFAULT_BATCH_SIZE, FLAGS | GST_PARAM_MUTABLE_READY));
+}
+
+guint
+gst_mt3_settings_install (GObjectClass *klass)
+{
+  gst_mt3_settings_install_engine (klass);
+
+  /**
+   * GstMt3Transcribe:max-tokens:
+   *
+   * A window that reaches the limit keeps the notes it has so far. Counts for
+   * the windows that begin after it was set.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_MAX_TOKENS,
+      g_param_spec_uint ("max-tokens", "Max tokens",
+          "Tokens a window, at most (0 = the model's own limit)", 0,
+          MAX_MAX_TOKENS, DEFAULT_MAX_TOKENS,
+          FLAGS | GST_PARAM_MUTABLE_PLAYING));
+
+  /**
+   * GstMt3Transcribe:update-interval:
+   *
+   * Every so many nanoseconds of audio a complete file of the notes so far is
+   * written over the one before, so that a crash loses little. Only for
+   * `audio/midi` and where the sink can seek (filesink can, a pipe cannot).
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_UPDATE_INTERVAL,
+      g_param_spec_uint64 ("update-interval", "Update interval",
+          "Rewrite the unfinished file every so many nanoseconds of audio "
+          "(0 = only at the end)",
+          0, G_MAXUINT64, DEFAULT_UPDATE_INTERVAL,
+          FLAGS | GST_PARAM_MUTABLE_PLAYING));
+
+  return N_PROPERTIES;
+}
+
+gboolean
+gst_mt3_settings_set (GstMt3Settings *settings, guint id, const GValue *value)
+{
+  switch (id) {
+    case PROP_MODEL_FILE:
+      g_free (settings->model_file);
+      settings->model_file = g_value_dup_string (value);
+      return TRUE;
+    case PROP_DEVICE:
+      settings->device = g_value_get_enum (value);
+      return TRUE;
+    case PROP_CUDA_DEVICE_ID:
+      settings->cuda_device_id = g_value_get_uint (value);
+      return TRUE;
+    case PROP_PRECISION:
+      settings->precision = g_value_get_enum (value);
+      return TRUE;
+    case PROP_THREADS:
+      settings->threads = g_value_get_uint (value);
+      return TRUE;
+    case PROP_BATCH_SIZE:
+      settings->batch_size = g_value_get_uint (value);
+      return TRUE;
+    case PROP_MAX_TOKENS:
+      settings->max_tokens = g_value_get_uint (value);
+      return TRUE;
+    case PROP_UPDATE_INTERVAL:
+      settings->update_interval = g_value_get_uint64 (value);
+      return TRUE;
+    default:
+      return FALSE;
+  }
+}
+
+gboolean
+gst_mt3_settings_get (const GstMt3Settings *settings, guint id, GValue *value)
+{
+  switch (id) {
+    case PROP_MODEL_FILE:
+      g_value_set_string (value, settings->model_file);
+      return TRUE;
+    case PROP_DEVICE:
+      g_value_set_enum (value, settings->device);
+      return TRUE;
+    case PROP_CUDA_DEVICE_ID:
+      g_value_set_uint (value, settings->cuda_device_id);
+      return TRUE;
+    case PROP_PRECISION:
+      g_value_set_enum (value, settings->precision);
+      return TRUE;
+    case PROP_THREADS:
+      g_value_set_uint (value, settings->threads);
+      return TRUE;
+    case PROP_BATCH_SIZE:
+      g_value_set_uint (value, settings->batch_size);
+      return TRUE;
+    case PROP_MAX_TOKENS:
+      g_value_set_uint (value, settings->max_tokens);
+      return TRUE;
+    case PROP_UPDATE_INTERVAL:
+      g_value_set_uint64 (value, settings->update_interval);
+      return TRUE;
+    default:
+      return FALSE;
+  }
+}
+
+Mt3EngineOptions
+gst_mt3_settings_engine_options (const GstMt3Settings *settings)
+{
+  return (Mt3EngineOptions){
+      .model_file = g_strdup (settings->model_file),
+      .device = settings->device,
+      .precision = settings->precision,
+      .cuda_device_id = settings->cuda_device_id,
+      .n_threads = settings->threads,
+      .batch_size = settings->batch_size,
+  };
+}
+
+gboolean
+gst_mt3_engine_options_equal (
+    const Mt3EngineOptions *a, const Mt3EngineOptions *b)
+{
+  return g_strcmp0 (a->model_file, b->model_file) == 0 &&
+         a->device == b->device && a->precision == b->precision &&
+         a->cuda_device_id == b->cuda_device_id &&
+         a->n_threads == b->n_threads && a->batch_size == b->batch_size;
+}
+
+void
+gst_mt3_engine_options_clear (Mt3EngineOptions *options)
+{
+  g_free ((gchar *) options->model_file);
+  options->model_file = NULL;
+}
+
+Mt3Decoding
+gst_mt3_settings_decoding (const GstMt3Settings *settings)
+{
+  Mt3Decoding decoding = MT3_DECODING_GREEDY;
+
+  decoding.max_tokens = settings->max_tokens;
+  return decoding;
+}

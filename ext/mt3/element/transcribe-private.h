@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * transcribe-private.h: what the files of the element share.
+ *
+ * Two threads pass the audio on, and a third opens the model:
+ *
+ *   sink pad's streaming thread (transcribe-sink.c)
+ *     convert, cut into windows, push them into the engine's stream, which
+ *     blocks when enough of them are under way
+ *   source pad's task (transcribe-src.c)
+ *     pop transcripts from the stream, decode notes, push buffers
+ *   model thread (transcribe-model.c)
+ *     opens the engine while the pipeline prerolls
+ *
+ * Locks: the object lock guards the settings; the state lock guards what the
+ * comments below say. Neither is held while something is pushed, queried,
+ * posted or waited for in the engine, and never both.
+ */
+#pragma once
+
+#include <gst/gst.h>
+
+#include "element/audio-input.h"
+#include "element/gstmt3transcribe.h"
+#include "element/output.h"
+#include "element/settings.h"
+#include "notes/note-decoder.h"
+
+G_BEGIN_DECLS
+
+typedef enum {
+  GST_MT3_MODEL_NONE,
+  GST_MT3_MODEL_LOADING,
+  GST_MT3_MODEL_READY,
+  GST_MT3_MODEL_FAILED,
+} GstMt3ModelState;
+
+/* What the stats property tells about this element; state lock. */
+typedef struct {
+  Mt3NoteDecoderStats notes;
+  guint64 tokens;
+  guint64 replaced_samples;
+  gdouble audio_seconds; /* transcribed */
+  gint64 started_us; /* first window pushed; 0: none yet */
+  gint64 transcribed_us; /* last window popped */
+} GstMt3RunStats;
+
+struct _GstMt3Transcribe {
+  GstElement element;
+
+  GstPad *sinkpad;
+  GstPad *srcpad;
+
+  GstMt3Settings settings; /* object lock */
+
+  GMutex lock; /* the state lock */
+  GCond changed;
+
+  /* Model; state lock. A load whose serial is not the current one any more
+   * was given up and its result is thrown away. */
+  GstMt3ModelState model_state;
+  guint model_serial;
+  Mt3EngineOptions model_options; /* of the current load */
+  Mt3Engine *engine;
+
+  /* Between the pads; state lock. */
+  gboolean flushing;
+  GstFlowReturn srcresult; /* of the source pad's task */
+  gboolean have_audio; /* the task may open its output */
+  gboolean drained; /* EOS came and all windows are in the stream */
+  guint32 segment_seqnum;
+  guint32 eos_seqnum;
+  GstEvent *stream_start;
+  GQueue events; /* serialized ones for the task to push */
+  gchar *title;
+  GstClockTime stream_time; /* of the first sample */
+  Mt3Stream *stream; /* only freed when both threads are stopped */
+  Mt3Engine *stream_engine; /* which it belongs to; likewise */
+  GstMt3RunStats stats;
+
+  /* Sink pad's streaming thread */
+  GstSegment segment;
+  GstAudioInfo info;
+  gboolean info_changed;
+  GstMt3AudioInput *input;
+  Mt3Windower *windower;
+  guint64 silent_samples; /* since the last audible one */
+  guint64 windows_skipped; /* of long silence, so far */
+  Mt3Decoding decoding;
+
+  /* Source pad's task */
+  GstMt3Output *output;
+  Mt3NoteDecoder *decoder;
+  gint progress; /* per cent told last; -1: not begun */
+  gint64 duration; /* of the input, for the progress; 0: unknown */
+};
+
+/* transcribe-model.c */
+
+/* Begins to open the engine that the settings ask for, unless it is there. */
+void gst_mt3_transcribe_load_model (GstMt3Transcribe *self);
+void gst_mt3_transcribe_unload_model (GstMt3Transcribe *self);
+
+/* Waits for the model. FLUSHING when the wait was broken off, ERROR when the
+ * model cannot be opened (which was posted already). */
+GstFlowReturn gst_mt3_transcribe_wait_model (
+    GstMt3Transcribe *self, Mt3Engine **engine);
+
+/* Posts @error (transfer full), which an engine gave. */
+void gst_mt3_transcribe_post_error (
+    GstMt3Transcribe *self, const gchar *model_file, GError *error);
+
+/* transcribe-sink.c */
+void gst_mt3_transcribe_init_sink (GstMt3Transcribe *self);
+
+/* transcribe-src.c */
+void gst_mt3_transcribe_init_src (GstMt3Transcribe *self);
+void gst_mt3_transcribe_start_task (GstMt3Transcribe *self);
+
+/* Posts the last of the progress messages, if there was a first. */
+void gst_mt3_transcribe_end_progress (
+    GstMt3Transcribe *self, GstProgressType type);
+
+/* gstmt3transcribe.c */
+
+/* TRUE: wakes all who wait in either thread. */
+void gst_mt3_transcribe_set_flushing (
+    GstMt3Transcribe *self, gboolean flushing);
+
+/* Forgets the audio and the notes. Neither thread may run. */
+void gst_mt3_transcribe_reset (GstMt3Transcribe *self);
+
+/* transcribe-stats.c */
+GstStructure *gst_mt3_transcribe_get_stats (GstMt3Transcribe *self);
+
+G_END_DECLS

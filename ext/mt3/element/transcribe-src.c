@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * transcribe-src.c: the source pad: transcripts out of the engine, notes out
+ * of transcripts, buffers out of notes.
+ */
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "element/debug.h"
+#include "element/transcribe-private.h"
+
+#define GST_CAT_DEFAULT gst_mt3_src_debug
+
+/* Code of the PROGRESS messages, and their distance in per cent. */
+#define PROGRESS_CODE "transcribe"
+#define PROGRESS_STEP 5
+
+static void
+gst_mt3_transcribe_post_progress (
+    GstMt3Transcribe *self, GstProgressType type, gint percent)
+{
+  g_autofree gchar *text =
+      g_strdup_printf (_ ("Transcribed %d percent"), percent);
+  GstMessage *message =
+      gst_message_new_progress (GST_OBJECT (self), type, PROGRESS_CODE, text);
+
+  gst_structure_set (gst_message_writable_structure (message), "percent",
+      G_TYPE_INT, percent, NULL);
+  gst_element_post_message (GST_ELEMENT (self), message);
+}
+
+/* Not before PLAYING: applications (gst-launch too) wait for progress to
+ * finish before they go on from PAUSED, where it never would. */
+static void
+gst_mt3_transcribe_update_progress (GstMt3Transcribe *self, gdouble seconds)
+{
+  gint64 duration;
+  gint percent;
+
+  if (self->duration <= 0 &&
+      gst_pad_peer_query_duration (self->sinkpad, GST_FORMAT_TIME, &duration))
+    self->duration = duration;
+  if (self->duration <= 0 || GST_STATE (self) != GST_STATE_PLAYING)
+    return;
+
+  percent =
+      (gint) CLAMP (100.0 * seconds * GST_SECOND / self->duration, 0.0, 100.0);
+  percent -= percent % PROGRESS_STEP;
+  if (percent <= self->progress)
+    return;
+  gst_mt3_transcribe_post_progress (self,
+      self->progress < 0 ? GST_PROGRESS_TYPE_START : GST_PROGRESS_TYPE_CONTINUE,
+      percent);
+  self->progress = percent;
+}
+
+void
+gst_mt3_transcribe_end_progress (GstMt3Transcribe *self, GstProgressType type)
+{
+  if (self->progress >= 0)
+    gst_mt3_transcribe_post_progress (
+        self, type, type == GST_PROGRESS_TYPE_COMPLETE ? 100 : self->progress);
+  self->progress = -1;
+}
+
+static void
+gst_mt3_transcribe_note (
+    const Mt3Note *note, gboolean ended, gpointer user_data)
+{
+  GstMt3Transcribe *self = user_data;
+
+  self->output->note (self->output, note, ended);
+}
+
+/* Blocks until there is something to do: audio has begun, or will not. */
+static gboolean
+gst_mt3_transcribe_wait_audio (
+    GstMt3Transcribe *self, GstMt3OutputContext *context)
+{
+  gboolean ret;
+
+  g_mutex_lock (&self->lock);
+  while (!self->flushing && !self->have_audio && !self->drained)
+    g_cond_wait (&self->changed, &self->lock);
+  ret = !self->flushing;
+  *context = (GstMt3OutputContext){
+      .srcpad = self->srcpad,
+      .stream_time = self->stream_time,
+      .title = g_strdup (self->title),
+      .seqnum = self->segment_seqnum,
+  };
+  g_mutex_unlock (&self->lock);
+
+  return ret;
+}
+
+static void
+gst_mt3_transcribe_push_stream_start (GstMt3Transcribe *self)
+{
+  GstEvent *event;
+
+  g_mutex_lock (&self->lock);
+  event = g_steal_pointer (&self->stream_start);
+  g_mutex_unlock (&self->lock);
+  if (event)
+    gst_pad_push_event (self->srcpad, event);
+}
+
+/* What downstream likes best of what this element can make. */
+static GstCaps *
+gst_mt3_transcribe_choose_caps (GstMt3Transcribe *self)
+{
+  GstCaps *caps = gst_pad_get_allowed_caps (self->srcpad);
+
+  if (!caps)
+    caps = gst_pad_get_pad_template_caps (self->srcpad);
+  if (gst_caps_is_empty (caps)) {
+    gst_caps_unref (caps);
+    return NULL;
+  }
+  return gst_caps_fixate (caps);
+}
+
+static GstFlowReturn
+gst_mt3_transcribe_open_output (GstMt3Transcribe *self)
+{
+  GstMt3OutputContext context;
+  GstFlowReturn ret = GST_FLOW_FLUSHING;
+  GstCaps *caps = NULL;
+
+  if (!gst_mt3_transcribe_wait_audio (self, &context))
+    goto done;
+  gst_mt3_transcribe_push_stream_start (self);
+  caps = gst_mt3_transcribe_choose_caps (self);
+  if (!caps || !gst_pad_set_caps (self->srcpad, caps)) {
+    ret = GST_PAD_IS_FLUSHING (self->srcpad) ? GST_FLOW_FLUSHING
+                                             : GST_FLOW_NOT_NEGOTIATED;
+    goto done;
+  }
+  GST_INFO_OBJECT (self, "output is %" GST_PTR_FORMAT, caps);
+  self->output = gst_mt3_output_new (
+      gst_structure_get_name (gst_caps_get_structure (caps, 0)), &context);
+  self->output->open (self->output);
+  ret = GST_FLOW_OK;
+
+done:
+  gst_clear_caps (&caps);
+  g_free ((gchar *) context.title);
+
+  return ret;
+}
+
+static void
+gst_mt3_transcribe_push_events (GstMt3Transcribe *self)
+{
+  GstEvent *event;
+
+  do {
+    g_mutex_lock (&self->lock);
+    event = g_queue_pop_head (&self->events);
+    g_mutex_unlock (&self->lock);
+    if (event)
+      gst_pad_push_event (self->srcpad, event);
+  } while (event);
+}
+
+/* Waits for the engine's stream. OK without one: no audio came at all. */
+static GstFlowReturn
+gst_mt3_transcribe_wait_stream (GstMt3Transcribe *self, Mt3Stream **stream)
+{
+  GstFlowReturn ret = GST_FLOW_OK;
+
+  g_mutex_lock (&self->lock);
+  while (!self->flushing && !self->stream && !self->drained &&
+         self->model_state != GST_MT3_MODEL_FAILED)
+    g_cond_wait (&self->changed, &self->lock);
+  if (self->flushing)
+    ret = GST_FLOW_FLUSHING;
+  else if (!self->stream && self->model_state == GST_MT3_MODEL_FAILED)
+    ret = GST_FLOW_ERROR;
+  *stream = self->stream;
+  g_mutex_unlock (&self->lock);
+
+  return ret;
+}
+
+static void
+gst_mt3_transcribe_count (
+    GstMt3Transcribe *self, const Mt3Transcript *transcript, gdouble seconds)
+{
+  g_mutex_lock (&self->lock);
+  if (transcript)
+    self->stats.tokens += transcript->n_tokens;
+  self->stats.audio_seconds = seconds;
+  self->stats.transcribed_us = g_get_monotonic_time ();
+  mt3_note_decoder_get_stats (self->decoder, &self->stats.notes);
+  g_mutex_unlock (&self->lock);
+}
+
+static GstFlowReturn
+gst_mt3_transcribe_handle_transcript (
+    GstMt3Transcribe *self, const Mt3Transcript *transcript)
+{
+  const Mt3Config *config = mt3_engine_config (self->stream_engine);
+  guint64 frames =
+      transcript->index * config->window_frames + transcript->n_frames;
+  gdouble seconds = (gdouble) frames * config->hop_length / config->sample_rate;
+  GstClockTime interval;
+
+  GST_DEBUG_OBJECT (self,
+      "window %" G_GUINT64_FORMAT ": %u tokens%s, %" G_GINT64_FORMAT " us",
+      transcript->index, transcript->n_tokens,
+      transcript->ended ? "" : " without an end", transcript->latency_us);
+
+  if (!self->decoder)
+    self->decoder =
+        mt3_note_decoder_new (config, gst_mt3_transcribe_note, self);
+  mt3_note_decoder_push (self->decoder, transcript->index, transcript->last,
+      transcript->tokens, transcript->log_probs, transcript->n_tokens,
+      transcript->ended);
+  gst_mt3_transcribe_count (self, transcript, seconds);
+  gst_mt3_transcribe_update_progress (self, seconds);
+
+  GST_OBJECT_LOCK (self);
+  interval = self->settings.update_interval;
+  GST_OBJECT_UNLOCK (self);
+
+  return self->output->advance (self->output, seconds, interval);
+}
+
+static GstFlowReturn
+gst_mt3_transcribe_finish (GstMt3Transcribe *self)
+{
+  if (self->decoder) {
+    mt3_note_decoder_finish (self->decoder);
+    gst_mt3_transcribe_count (self, NULL, self->stats.audio_seconds);
+  }
+  return self->output->finish (self->output);
+}
+
+static void
+gst_mt3_transcribe_push_eos (GstMt3Transcribe *self)
+{
+  GstEvent *eos = gst_event_new_eos ();
+
+  g_mutex_lock (&self->lock);
+  if (self->eos_seqnum != GST_SEQNUM_INVALID)
+    gst_event_set_seqnum (eos, self->eos_seqnum);
+  g_mutex_unlock (&self->lock);
+  gst_pad_push_event (self->srcpad, eos);
+}
+
+/* The engine failed. What it had transcribed goes out as if the audio had
+ * ended here, and only then everybody is told. */
+static GstFlowReturn
+gst_mt3_transcribe_salvage (GstMt3Transcribe *self, GError *error)
+{
+  GstFlowReturn ret = gst_mt3_transcribe_finish (self);
+  g_autofree gchar *model_file = NULL;
+
+  g_mutex_lock (&self->lock);
+  model_file = g_strdup (self->model_options.model_file);
+  self->model_state = GST_MT3_MODEL_FAILED;
+  g_mutex_unlock (&self->lock);
+  if (ret == GST_FLOW_FLUSHING) {
+    g_error_free (error);
+    return ret;
+  }
+  gst_mt3_transcribe_end_progress (self, GST_PROGRESS_TYPE_ERROR);
+  gst_mt3_transcribe_post_error (self, model_file, error);
+  gst_mt3_transcribe_push_eos (self);
+
+  return GST_FLOW_ERROR;
+}
+
+/* Downstream refused; it says itself why if it is broken, but not if it is
+ * missing or of another kind. */
+static GstFlowReturn
+gst_mt3_transcribe_report (GstMt3Transcribe *self, GstFlowReturn ret)
+{
+  if (ret != GST_FLOW_NOT_LINKED && ret >= GST_FLOW_EOS)
+    return ret;
+  gst_mt3_transcribe_end_progress (self, GST_PROGRESS_TYPE_ERROR);
+  GST_ELEMENT_FLOW_ERROR (self, ret);
+  gst_mt3_transcribe_push_eos (self);
+
+  return ret;
+}
+
+static GstFlowReturn
+gst_mt3_transcribe_complete (GstMt3Transcribe *self)
+{
+  GstFlowReturn ret =
+      gst_mt3_transcribe_report (self, gst_mt3_transcribe_finish (self));
+
+  if (ret != GST_FLOW_OK)
+    return ret;
+  gst_mt3_transcribe_end_progress (self, GST_PROGRESS_TYPE_COMPLETE);
+  gst_mt3_transcribe_push_eos (self);
+
+  return GST_FLOW_EOS;
+}
+
+/* Takes the next transcript, or the end. Whatever comes back but OK has been
+ * made known to the application. */
+static GstFlowReturn
+gst_mt3_transcribe_step (GstMt3Transcribe *self, Mt3Stream *stream)
+{
+  g_autoptr (Mt3Transcript) transcript = NULL;
+  GError *error = NULL;
+  Mt3Flow flow = MT3_FLOW_END;
+
+  if (stream)
+    flow = mt3_stream_pop (stream, &transcript, &error);
+  switch (flow) {
+    case MT3_FLOW_OK:
+      return gst_mt3_transcribe_report (
+          self, gst_mt3_transcribe_handle_transcript (self, transcript));
+    case MT3_FLOW_END:
+      return gst_mt3_transcribe_complete (self);
+    case MT3_FLOW_ERROR:
+      return gst_mt3_transcribe_salvage (self, error);
+    default:
+      return GST_FLOW_FLUSHING;
+  }
+}
+
+/* Ends the task and lets go of a chain function that waits for room. */
+static void
+gst_mt3_transcribe_stop (GstMt3Transcribe *self, GstFlowReturn ret)
+{
+  Mt3Stream *stream;
+
+  GST_INFO_OBJECT (self, "stopping: %s", gst_flow_get_name (ret));
+  g_mutex_lock (&self->lock);
+  if (!self->flushing)
+    self->srcresult = ret;
+  stream = self->stream;
+  g_cond_broadcast (&self->changed);
+  g_mutex_unlock (&self->lock);
+  if (stream)
+    mt3_stream_set_flushing (stream, TRUE);
+  gst_pad_pause_task (self->srcpad);
+}
+
+static void
+gst_mt3_transcribe_loop (gpointer user_data)
+{
+  GstMt3Transcribe *self = user_data;
+  GstFlowReturn ret = GST_FLOW_OK;
+  Mt3Stream *stream;
+
+  if (!self->output)
+    ret =
+        gst_mt3_transcribe_report (self, gst_mt3_transcribe_open_output (self));
+  if (ret == GST_FLOW_OK) {
+    ret = gst_mt3_transcribe_wait_stream (self, &stream);
+    if (ret == GST_FLOW_ERROR)
+      gst_mt3_transcribe_push_eos (self);
+  }
+  if (ret == GST_FLOW_OK) {
+    gst_mt3_transcribe_push_events (self);
+    ret = gst_mt3_transcribe_step (self, stream);
+  }
+  if (ret != GST_FLOW_OK)
+    gst_mt3_transcribe_stop (self, ret);
+}
+
+void
+gst_mt3_transcribe_start_task (GstMt3Transcribe *self)
+{
+  gst_pad_start_task (self->srcpad, gst_mt3_transcribe_loop, self, NULL);
+}
+
+/* Only time means the same on both sides: a place in the MIDI file is no place
+ * in the audio. */
+static gboolean
+gst_mt3_transcribe_handle_seek (GstMt3Transcribe *self, GstEvent *event)
+{
+  GstFormat format;
+  gdouble rate;
+
+  gst_event_parse_seek (event, &rate, &format, NULL, NULL, NULL, NULL, NULL);
+  if (format != GST_FORMAT_TIME || rate <= 0) {
+    GST_DEBUG_OBJECT (self, "refusing %" GST_PTR_FORMAT, event);
+    gst_event_unref (event);
+    return FALSE;
+  }
+  return gst_pad_push_event (self->sinkpad, event);
+}
+
+static gboolean
+gst_mt3_transcribe_src_event (GstPad *pad, GstObject *parent, GstEvent *event)
+{
+  GstMt3Transcribe *self = GST_MT3_TRANSCRIBE (parent);
+
+  switch (GST_EVENT_TYPE (event)) {
+    case GST_EVENT_SEEK:
+      return gst_mt3_transcribe_handle_seek (self, event);
+    case GST_EVENT_QOS:
+      /* A file must hear everything, however late: upstream may not skip. */
+      gst_event_unref (event);
+      return TRUE;
+    default:
+      return gst_pad_event_default (pad, parent, event);
+  }
+}
+
+static gboolean
+gst_mt3_transcribe_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
+{
+  GstFormat format = GST_FORMAT_TIME;
+
+  switch (GST_QUERY_TYPE (query)) {
+    case GST_QUERY_POSITION:
+      gst_query_parse_position (query, &format, NULL);
+      break;
+    case GST_QUERY_DURATION:
+      gst_query_parse_duration (query, &format, NULL);
+      break;
+    case GST_QUERY_CONVERT:
+      return FALSE;
+    case GST_QUERY_SEEKING:
+      gst_query_parse_seeking (query, &format, NULL, NULL, NULL);
+      if (format != GST_FORMAT_TIME) {
+        gst_query_set_seeking (query, format, FALSE, 0, -1);
+        return TRUE;
+      }
+      break;
+    default:
+      break;
+  }
+  if (format != GST_FORMAT_TIME)
+    return FALSE;
+
+  return gst_pad_query_default (pad, parent, query);
+}
+
+static gboolean
+gst_mt3_transcribe_src_activate_mode (
+    GstPad *pad, GstObject *parent, GstPadMode mode, gboolean active)
+{
+  GstMt3Transcribe *self = GST_MT3_TRANSCRIBE (parent);
+
+  if (mode != GST_PAD_MODE_PUSH)
+    return FALSE;
+  gst_mt3_transcribe_set_flushing (self, !active);
+  if (!active)
+    return gst_pad_stop_task (pad);
+  gst_mt3_transcribe_start_task (self);
+
+  return TRUE;
+}
+
+void
+gst_mt3_transcribe_init_src (GstMt3Transcribe *self)
+{
+  gst_pad_set_event_function (
+      self->srcpad, GST_DEBUG_FUNCPTR (gst_mt3_transcribe_src_event));
+  gst_pad_set_query_function (
+      self->srcpad, GST_DEBUG_FUNCPTR (gst_mt3_transcribe_src_query));
+  gst_pad_set_activatemode_function (
+      self->srcpad, GST_DEBUG_FUNCPTR (gst_mt3_transcribe_src_activate_mode));
+  gst_pad_use_fixed_caps (self->srcpad);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * transcribe-stats.c: what the property `stats` tells.
+ */
+#include "element/transcribe-private.h"
+
+/* About the engine, which other elements may share. */
+static void
+gst_mt3_transcribe_add_engine_stats (GstStructure *stats, Mt3Engine *engine)
+{
+  Mt3Model *model = mt3_engine_model (engine);
+  Mt3EngineStats values;
+
+  mt3_engine_get_stats (engine, &values);
+  gst_structure_set (stats, "model", G_TYPE_STRING,
+      model ? mt3_model_path (model) : NULL, "device", G_TYPE_STRING,
+      values.device, "device-description", G_TYPE_STRING, values.description,
+      "why-not-cuda", G_TYPE_STRING, values.fallback, "precision",
+      G_TYPE_STRING, gst_mt3_precision_nick (values.precision), "slots",
+      G_TYPE_UINT, values.n_slots, "streams", G_TYPE_UINT, values.n_streams,
+      "reruns", G_TYPE_UINT64, values.reruns, "host-bytes", G_TYPE_UINT64,
+      values.host_bytes, "device-bytes", G_TYPE_UINT64, values.device_bytes,
+      NULL);
+}
+
+/* Of the audio transcribed so far to the time that took. */
+static gdouble
+gst_mt3_transcribe_real_time_factor (const GstMt3RunStats *run)
+{
+  gint64 elapsed = run->transcribed_us - run->started_us;
+
+  return elapsed > 0 ? run->audio_seconds * G_USEC_PER_SEC / elapsed : 0.0;
+}
+
+GstStructure *
+gst_mt3_transcribe_get_stats (GstMt3Transcribe *self)
+{
+  GstStructure *stats = gst_structure_new_empty ("mt3transcribe-stats");
+  Mt3Engine *engine;
+  GstMt3RunStats run;
+
+  g_mutex_lock (&self->lock);
+  engine = self->engine ? mt3_engine_ref (self->engine) : NULL;
+  run = self->stats;
+  g_mutex_unlock (&self->lock);
+
+  if (engine)
+    gst_mt3_transcribe_add_engine_stats (stats, engine);
+  g_clear_pointer (&engine, mt3_engine_unref);
+
+  gst_structure_set (stats, "windows", G_TYPE_UINT64, run.notes.windows,
+      "empty-windows", G_TYPE_UINT64, run.notes.empty_windows, "tokens",
+      G_TYPE_UINT64, run.tokens, "notes", G_TYPE_UINT64, run.notes.notes,
+      "invalid", G_TYPE_UINT64, run.notes.invalid_events, "dropped",
+      G_TYPE_UINT64, run.notes.dropped_events, "unfinished", G_TYPE_UINT64,
+      run.notes.unfinished_windows, "replaced-samples", G_TYPE_UINT64,
+      run.replaced_samples, "audio-seconds", G_TYPE_DOUBLE, run.audio_seconds,
+      "real-time-factor", G_TYPE_DOUBLE,
+      gst_mt3_transcribe_real_time_factor (&run), NULL);
+
+  return stats;
+}
