@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """usage: demo-piece.py OUTPUT.mid
 
-Writes the demo piece: ten bars for piano, double bass, flute and drums, made
+Writes the demo piece: ten bars for piano, bass, flute and drums, made
 for this project. The music is dedicated to the public domain (CC0 1.0).
 """
 import sys
@@ -67,7 +67,7 @@ def drums():
     yield 36, .25, KICK, 105
 
 
-PARTS = (('Piano', 0, 0, piano), ('Double bass', 1, 32, bass),
+PARTS = (('Piano', 0, 0, piano), ('Bass', 1, 33, bass),
          ('Flute', 2, 73, flute), ('Drums', 9, 0, drums))
 
 

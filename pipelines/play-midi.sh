@@ -3,15 +3,14 @@
 # usage: play-midi.sh INPUT.mid [OUTPUT.wav]
 #
 # Plays a MIDI file with a General MIDI sound font, or renders it to
-# OUTPUT.wav. SOUNDFONT names another font than Debian's default.
+# OUTPUT.wav. SOUNDFONT names another font than FluidR3.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 [[ $# -eq 1 || $# -eq 2 ]] || usage_and_exit
 [[ -f $1 ]] || fail "there is no file $1"
-font=${SOUNDFONT:-/usr/share/sounds/sf2/default-GM.sf2}
-[[ -e $font ]] || font=/usr/share/sounds/sf2/TimGM6mb.sf2
-[[ -f $font ]] || fail "there is no sound font $font; run pipelines/install-packages.sh recipes"
+font=${SOUNDFONT:-/usr/share/sounds/sf2/FluidR3_GM.sf2}
+[[ -f $font ]] || fail "there is no sound font $font; run pipelines/install-packages.sh demo"
 
 if [[ $# -eq 2 ]]; then
   fluidsynth -n -i -q -g 0.6 -r 44100 -F "$2" "$font" "$1"

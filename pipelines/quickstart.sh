@@ -54,7 +54,9 @@ audio=${1:-} output=${2:-${audio%.*}.mid}
 [[ -z $audio || -f $audio ]] || fail "there is no file $audio"
 
 say 'Packages'
-"$mt3_root/pipelines/install-packages.sh" build run recipes
+groups=(build run recipes)
+[[ -n $audio ]] || groups+=(demo)
+"$mt3_root/pipelines/install-packages.sh" "${groups[@]}"
 python=$(python_with mido,PIL)
 
 say "Building in $mt3_build"

@@ -60,7 +60,7 @@ step () {
 }
 
 install_packages () {
-  local groups=(build run recipes test)
+  local groups=(build run recipes demo test)
   [[ $format == no && $tidy == no ]] || groups+=(lint)
   [[ $valgrind == no ]] || groups+=(valgrind)
   pipelines/install-packages.sh "${groups[@]}"
