@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * sampler.h: which token follows, given its logits.
+ */
+#pragma once
+
+#include "engine/decoding.h"
+
+G_BEGIN_DECLS
+
+/* A token that may be drawn, with its weight. */
+typedef struct {
+  gdouble weight;
+  guint token;
+} Mt3Candidate;
+
+/**
+ * mt3_sampler_uniform:
+ *
+ * The number in [0, 1) that decides the draw at @position of window @index: a
+ * hash of the three, so that draws need no state and depend on nothing else.
+ */
+gdouble mt3_sampler_uniform (guint64 seed, guint64 index, guint position);
+
+/**
+ * mt3_sampler_draw:
+ * @logits: @n of them, finite
+ * @decoding: with a temperature above 0
+ * @candidates: scratch for @n
+ *
+ * Draws a token with probability softmax (logits / temperature) among the
+ * top_k most probable, and of those among the fewest whose probabilities (of
+ * all tokens) reach top_p; at least one stays. Among equals the lower token
+ * comes first.
+ */
+guint mt3_sampler_draw (const gfloat *logits, guint n,
+    const Mt3Decoding *decoding, guint64 index, guint position,
+    Mt3Candidate *candidates);
+
+G_END_DECLS

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * attention.c: keys and values in tiles, and queries against them.
+ */
+#include "panel.h"
+
+ALWAYS_INLINE void *
+tile_keys (const Mt3KeyValues *kv, size_t tile)
+{
+  return (char *) kv->tiles + tile * kv->tile_bytes;
+}
+
+ALWAYS_INLINE void *
+tile_values (
+    const Mt3KeyValues *kv, Mt3PanelType type, size_t tile, size_t panel)
+{
+  return (char *) tile_keys (kv, tile) + mt3_panel_bytes (type, kv->head_dim) +
+         panel * mt3_panel_bytes (type, MT3_PANEL);
+}
+
+static void
+put_key_value (
+    const Mt3KeyValues *kv, size_t token, const float *key, const float *value)
+{
+  size_t tile = token / MT3_PANEL, column = token % MT3_PANEL;
+
+  for (size_t d = 0; d < kv->head_dim; d++) {
+    void *keys = tile_keys (kv, tile);
+    void *values = tile_values (kv, kv->type, tile, d / MT3_PANEL);
+    size_t key_index = d * MT3_PANEL + column;
+    size_t value_index = column * MT3_PANEL + d % MT3_PANEL;
+
+    if (kv->type == MT3_PANEL_F16) {
+      ((uint16_t *) keys)[key_index] = f16_from_float (key[d]);
+      ((uint16_t *) values)[value_index] = f16_from_float (value[d]);
+    } else {
+      ((float *) keys)[key_index] = key[d];
+      ((float *) values)[value_index] = value[d];
+    }
+  }
+}
+
+/* scores[r][token] = q[r] . key[token], whole tiles of tokens */
+ALWAYS_INLINE void
+score_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
+    size_t row, size_t stride, float *scores)
+{
+  const Mt3KeyValues *kv = attention->key_values;
+  const float *queries = attention->queries + row * attention->query_stride;
+  size_t n_tiles = stride / MT3_PANEL;
+
+  for (size_t t = 0; t < n_tiles; t++) {
+    v16 tile[V16_TILE_ROWS][2];
+
+    tile_clear (n_rows, tile);
+    panel_accumulate (n_rows, tile, type, queries, attention->query_stride,
+        tile_keys (kv, t), kv->head_dim,
+        prefetch_part (tile_keys (kv, t + 1 < n_tiles ? t + 1 : t),
+            mt3_panel_bytes (type, kv->head_dim), kv->head_dim, 0, 1));
+#pragma GCC unroll 16
+    for (int r = 0; r < n_rows; r++) {
+      v16_store (scores + r * stride + t * MT3_PANEL, tile[r][0]);
+      v16_store (scores + r * stride + t * MT3_PANEL + HALF_PANEL, tile[r][1]);
+    }
+  }
+}
+
+/* out[r] = (weights[r] x values) / sums[r] */
+ALWAYS_INLINE void
+weigh_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
+    size_t row, size_t stride, const float *weights, const float *sums)
+{
+  const Mt3KeyValues *kv = attention->key_values;
+  float *out = attention->out + row * attention->out_stride;
+  size_t n_tokens = attention->n_tokens;
+
+  for (size_t d = 0; d < kv->head_dim; d += MT3_PANEL) {
+    v16 tile[V16_TILE_ROWS][2];
+    size_t width = kv->head_dim - d < MT3_PANEL ? kv->head_dim - d : MT3_PANEL;
+
+    tile_clear (n_rows, tile);
+    for (size_t t = 0; t < n_tokens; t += MT3_PANEL) {
+      size_t next = t + MT3_PANEL < n_tokens ? t + MT3_PANEL : t;
+
+      panel_accumulate (n_rows, tile, type, weights + t, stride,
+          tile_values (kv, type, t / MT3_PANEL, d / MT3_PANEL),
+          n_tokens - t < MT3_PANEL ? n_tokens - t : MT3_PANEL,
+          prefetch_part (
+              tile_values (kv, type, next / MT3_PANEL, d / MT3_PANEL),
+              mt3_panel_bytes (type, MT3_PANEL), MT3_PANEL, 0, 1));
+    }
+
+#pragma GCC unroll 16
+    for (int r = 0; r < n_rows; r++) {
+      v16 sum = v16_set (sums[r]);
+      float row_out[MT3_PANEL];
+
+      v16_store (row_out, v16_div (tile[r][0], sum));
+      v16_store (row_out + HALF_PANEL, v16_div (tile[r][1], sum));
+      memcpy (
+          out + r * attention->out_stride + d, row_out, width * sizeof (float));
+    }
+  }
+}
+
+/* x = e^(x - max), sum returned; whole vectors are written. */
+static float
+exponentials (float *x, size_t n)
+{
+  v16 largest = v16_set (-INFINITY);
+  v16 sum = v16_set (0.0f);
+
+  for (size_t i = 0; i < n; i += V16_LANES) {
+    v16 v = v16_load_n (x + i, n - i, -INFINITY);
+
+    v16_store (x + i, v);
+    largest = v16_max (largest, v);
+  }
+  largest = v16_set (v16_largest (largest));
+  for (size_t i = 0; i < n; i += V16_LANES) {
+    v16 e = v16_exp (v16_sub (v16_load (x + i), largest));
+
+    v16_store (x + i, e);
+    sum = v16_add (sum, e);
+  }
+  return v16_sum (sum);
+}
+
+static void
+attend_tile (
+    const Mt3Attention *attention, size_t row, size_t n_rows, float *scores)
+{
+  size_t stride = mt3_round_up (attention->n_tokens, MT3_PANEL);
+  float sums[V16_TILE_ROWS];
+
+  if (attention->key_values->type == MT3_PANEL_F16)
+    WITH_CONSTANT_ROWS (
+        n_rows, score_tile, MT3_PANEL_F16, attention, row, stride, scores)
+  else
+    WITH_CONSTANT_ROWS (
+        n_rows, score_tile, MT3_PANEL_F32, attention, row, stride, scores)
+
+  for (size_t r = 0; r < n_rows; r++)
+    sums[r] = exponentials (scores + r * stride, attention->n_tokens);
+
+  if (attention->key_values->type == MT3_PANEL_F16)
+    WITH_CONSTANT_ROWS (
+        n_rows, weigh_tile, MT3_PANEL_F16, attention, row, stride, scores, sums)
+  else
+    WITH_CONSTANT_ROWS (
+        n_rows, weigh_tile, MT3_PANEL_F32, attention, row, stride, scores, sums)
+}
+
+static void
+attend (
+    const Mt3Attention *attention, size_t row, size_t n_rows, float *scratch)
+{
+  size_t n_tiles = (n_rows + V16_TILE_ROWS - 1) / V16_TILE_ROWS;
+
+  for (size_t i = 0; i < n_tiles; i++) {
+    size_t start = tile_start (n_rows, n_tiles, i);
+
+    attend_tile (attention, row + start,
+        tile_start (n_rows, n_tiles, i + 1) - start, scratch);
+  }
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * panel.h: the one loop that all of MT3's time goes into.
+ */
+#pragma once
+
+#include "cpu-kernels.h"
+#include "simd.h"
+
+#define HALF_PANEL (MT3_PANEL / 2)
+
+/* Calls function (n, ...) for n = n_rows with a constant n, so that the
+ * compiler can keep the tile in registers. */
+#if V16_TILE_ROWS == 12
+#define WITH_CONSTANT_ROWS(n_rows, function, ...)                              \
+  switch (n_rows) {                                                            \
+    CASE_ROWS (1, function, __VA_ARGS__)                                       \
+    CASE_ROWS (2, function, __VA_ARGS__)                                       \
+    CASE_ROWS (3, function, __VA_ARGS__)                                       \
+    CASE_ROWS (4, function, __VA_ARGS__)                                       \
+    CASE_ROWS (5, function, __VA_ARGS__)                                       \
+    CASE_ROWS (6, function, __VA_ARGS__)                                       \
+    CASE_ROWS (7, function, __VA_ARGS__)                                       \
+    CASE_ROWS (8, function, __VA_ARGS__)                                       \
+    CASE_ROWS (9, function, __VA_ARGS__)                                       \
+    CASE_ROWS (10, function, __VA_ARGS__)                                      \
+    CASE_ROWS (11, function, __VA_ARGS__)                                      \
+    CASE_ROWS (12, function, __VA_ARGS__)                                      \
+  }
+#elif V16_TILE_ROWS == 3
+#define WITH_CONSTANT_ROWS(n_rows, function, ...)                              \
+  switch (n_rows) {                                                            \
+    CASE_ROWS (1, function, __VA_ARGS__)                                       \
+    CASE_ROWS (2, function, __VA_ARGS__)                                       \
+    CASE_ROWS (3, function, __VA_ARGS__)                                       \
+  }
+#endif
+#define CASE_ROWS(n, function, ...)                                            \
+  case n:                                                                      \
+    function (n, __VA_ARGS__);                                                 \
+    break;
+
+ALWAYS_INLINE v16
+panel_load (Mt3PanelType type, const void *panel, size_t index)
+{
+  return type == MT3_PANEL_F16 ? v16_load_f16 ((const uint16_t *) panel + index)
+                               : v16_load ((const float *) panel + index);
+}
+
+/* Memory to bring into the second-level cache while a panel is multiplied:
+ * hardware prefetchers stop at page boundaries, and weights and keys are read
+ * once and then not for milliseconds. */
+typedef struct {
+  const char *start;
+  size_t step; /* bytes for each PREFETCH_ROWS rows of the panel */
+} Prefetch;
+
+#define PREFETCH_ROWS 8
+#define CACHE_LINE 64
+
+/* The @part-th of @n_parts of a panel of @bytes, during @n_rows rows. */
+ALWAYS_INLINE Prefetch
+prefetch_part (
+    const void *panel, size_t bytes, size_t n_rows, size_t part, size_t n_parts)
+{
+  return (Prefetch){(const char *) panel + bytes * part / n_parts,
+      bytes * PREFETCH_ROWS / (n_rows * n_parts)};
+}
+
+ALWAYS_INLINE void
+prefetch_step (Prefetch *prefetch)
+{
+  for (size_t i = 0; i < prefetch->step; i += CACHE_LINE)
+    __builtin_prefetch (prefetch->start + i, 0, 2);
+  prefetch->start += prefetch->step;
+}
+
+/* tile[r] += in[r] x panel, for n_rows rows of length k: one chain of fused
+ * multiply-adds, in the order of k, for each of n_rows x MT3_PANEL sums. */
+ALWAYS_INLINE void
+panel_accumulate (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
+    const float *in, size_t in_stride, const void *panel, size_t k,
+    Prefetch prefetch)
+{
+  for (size_t start = 0; start < k; start += PREFETCH_ROWS) {
+    size_t end = k - start < PREFETCH_ROWS ? k : start + PREFETCH_ROWS;
+
+    prefetch_step (&prefetch);
+    for (size_t i = start; i < end; i++) {
+      v16 left = panel_load (type, panel, i * MT3_PANEL);
+      v16 right = panel_load (type, panel, i * MT3_PANEL + HALF_PANEL);
+
+#pragma GCC unroll 16
+      for (int r = 0; r < n_rows; r++) {
+        v16 x = v16_set (in[r * in_stride + i]);
+
+        tile[r][0] = v16_fma (x, left, tile[r][0]);
+        tile[r][1] = v16_fma (x, right, tile[r][1]);
+      }
+    }
+  }
+}
+
+/* The same for bfloat16: each step adds the products of a pair of inputs. */
+ALWAYS_INLINE void
+panel_accumulate_bf16 (const int n_rows, v16 (*tile)[2], const uint16_t *in,
+    size_t in_stride, const uint32_t *panel, size_t k)
+{
+  for (size_t i = 0; i < (k + 1) / 2; i++) {
+#pragma GCC unroll 16
+    for (int r = 0; r < n_rows; r++) {
+      uint32_t pair;
+
+      memcpy (&pair, in + r * in_stride + 2 * i, sizeof pair);
+      tile[r][0] = v16_add_bf16 (tile[r][0], pair, panel + i * MT3_PANEL);
+      tile[r][1] =
+          v16_add_bf16 (tile[r][1], pair, panel + i * MT3_PANEL + HALF_PANEL);
+    }
+  }
+}
+
+ALWAYS_INLINE void
+tile_clear (const int n_rows, v16 (*tile)[2])
+{
+#pragma GCC unroll 16
+  for (int r = 0; r < n_rows; r++)
+    tile[r][0] = tile[r][1] = v16_set (0.0f);
+}
+
+/* Where the i-th of n_tiles nearly equal tiles of n_rows rows begins. */
+static inline size_t
+tile_start (size_t n_rows, size_t n_tiles, size_t i)
+{
+  return n_rows * i / n_tiles;
+}
