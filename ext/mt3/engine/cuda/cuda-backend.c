@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/cuda/cuda-backend.h"
+
+#include <string.h>
+
+#include "engine/cuda/lane.h"
+#include "engine/cuda/prefill.h"
+#include "error.h"
+
+/* Windows that one prefill takes: enough to fill the device, few enough for
+ * the encoder's activations to stay in its cache. */
+#define PREFILL_BATCH 32
+
+#define N_LANES 2
+
+/* Windows up to which one lane is faster than two: there a step's time is that
+ * of its chain of kernels, whatever their rows. */
+#define ONE_LANE_WINDOWS 16
+
+/* Steps that the scheduler is asked for: one graph. */
+#define DECODE_STEPS MT3_CUDA_GRAPH_STEPS
+
+typedef enum {
+  SLOT_FREE,
+  SLOT_ACTIVE,
+  SLOT_FINISHED,
+} SlotState;
+
+/* Host side of a slot. @batch: of the prefill that filled it. @lane: that
+ * decodes it just now, or -1. */
+typedef struct {
+  SlotState state;
+  gboolean reported;
+  gboolean overflow;
+  gint lane;
+  guint64 batch;
+  guint n_frames;
+  guint64 index;
+  Mt3Decoding decoding;
+  guint n_tokens;
+  gboolean ended;
+  gboolean rerun_exact;
+  guint16 *tokens;
+  gfloat *log_probs;
+} Slot;
+
+typedef struct {
+  Mt3Backend parent;
+  Mt3Model *model;
+  guint device_id;
+  Mt3CudaWeights *weights;
+  Mt3CudaSlots slots;
+  Mt3CudaPrefill prefill;
+  Mt3CudaLane lanes[N_LANES];
+  guint n_lanes;
+  guint oldest; /* lane whose run is collected next */
+  Slot *slot;
+  guint16 *tokens;   /* [n_slots][max_tokens] */
+  gfloat *log_probs; /* likewise */
+  Mt3Backend *exact; /* opened when a window first needs it */
+} Mt3CudaBackend;
+
+static gboolean
+use_device (Mt3CudaBackend *self, GError **error)
+{
+  return mt3_cuda_check (
+      cudaSetDevice ((int) self->device_id), "select the device", error);
+}
+
+/* ------------------------------------------------------------- results */
+
+/* Takes over what a row made; returns when the row has ended. */
+static void
+collect_row (Mt3CudaBackend *self, const Mt3CudaLane *lane, guint row)
+{
+  Slot *slot = &self->slot[lane->host_rows[row].slot];
+
+  slot->lane = -1;
+  if (slot->state != SLOT_ACTIVE)
+    return;
+  for (guint step = 0; step < lane->n_steps; step++) {
+    const Mt3CudaRecord *record = mt3_cuda_lane_record (lane, step, row);
+
+    slot->overflow = (record->flags & MT3_CUDA_OVERFLOW) != 0;
+    slot->ended = !slot->overflow && record->token == MT3_TOKEN_EOS;
+    if (!slot->overflow && !slot->ended) {
+      slot->tokens[slot->n_tokens] = record->token;
+      slot->log_probs[slot->n_tokens++] = record->log_prob;
+    }
+    if (slot->overflow || slot->ended ||
+        slot->n_tokens == slot->decoding.max_tokens) {
+      slot->state = SLOT_FINISHED;
+      return;
+    }
+  }
+}
+
+static gboolean
+collect_lane (Mt3CudaBackend *self, Mt3CudaLane *lane, GError **error)
+{
+  if (!mt3_cuda_lane_wait (lane, error))
+    return FALSE;
+  for (guint row = 0; row < lane->n_rows; row++)
+    collect_row (self, lane, row);
+  return TRUE;
+}
+
+/* -------------------------------------------------------- exact reruns */
+
+static gboolean
+open_exact (Mt3CudaBackend *self, GError **error)
+{
+  const Mt3BackendOptions options = {
+      .precision = MT3_PRECISION_EXACT,
+      .n_slots = 1,
+      .device_id = self->device_id,
+  };
+
+  if (self->exact == NULL)
+    self->exact = mt3_cuda_backend_open (self->model, &options, error);
+  return self->exact != NULL;
+}
+
+static gboolean
+run_exact (Mt3CudaBackend *self, const Mt3BackendWindow *window,
+    Mt3BackendResult *result, GError **error)
+{
+  guint finished, n_finished = 0;
+
+  if (!open_exact (self, error) ||
+      !self->exact->prefill (self->exact, window, 1, error))
+    return FALSE;
+  while (n_finished == 0)
+    if (!self->exact->decode (self->exact, self->exact->decode_steps,
+            &finished, &n_finished, error))
+      return FALSE;
+  self->exact->result (self->exact, 0, result);
+  return TRUE;
+}
+
+/* A value of the window does not fit float16: all of it again, from its
+ * samples, which are still on the device. */
+static gboolean
+rerun (Mt3CudaBackend *self, guint number, GError **error)
+{
+  const gsize n = mt3_config_window_samples (&self->weights->config);
+  g_autofree gfloat *samples = g_new (gfloat, n);
+  Slot *slot = &self->slot[number];
+  const Mt3BackendWindow window = {
+      .slot = 0,
+      .n_frames = slot->n_frames,
+      .index = slot->index,
+      .samples = samples,
+      .decoding = slot->decoding,
+  };
+  Mt3BackendResult result;
+
+  if (!mt3_cuda_check (
+          cudaMemcpy (samples, self->slots.samples + number * n,
+              n * sizeof (gfloat), cudaMemcpyDeviceToHost),
+          "copy samples from the device", error) ||
+      !run_exact (self, &window, &result, error))
+    return FALSE;
+  memcpy (slot->tokens, result.tokens, result.n_tokens * sizeof (guint16));
+  memcpy (slot->log_probs, result.log_probs,
+      result.n_tokens * sizeof (gfloat));
+  slot->n_tokens = result.n_tokens;
+  slot->ended = result.ended;
+  slot->rerun_exact = TRUE;
+  self->exact->release (self->exact, 0);
+  return TRUE;
+}
+
+/* --------------------------------------------------------------- runs */
+
+static void
+fill_row (Mt3CudaRow *row, const Slot *slot, guint number)
+{
+  *row = (Mt3CudaRow){
+      .slot = (int32_t) number,
+      .position = (int32_t) slot->n_tokens,
+      .token = slot->n_tokens > 0 ? slot->tokens[slot->n_tokens - 1]
+                                  : MT3_TOKEN_START,
+      .remaining = (int32_t) (slot->decoding.max_tokens - slot->n_tokens),
+      .top_k = (int32_t) slot->decoding.top_k,
+      .top_p = slot->decoding.top_p,
+      .temperature = slot->decoding.temperature,
+      .seed = slot->decoding.seed,
+      .index = slot->index,
+  };
+}
+
+static gboolean
+any_in_flight (const Mt3CudaBackend *self)
+{
+  for (guint i = 0; i < self->n_lanes; i++)
+    if (self->lanes[i].in_flight)
+      return TRUE;
+  return FALSE;
+}
+
+/* Puts at most @share slots that no lane has into the rows of a lane; only
+ * those whose prefill is done unless @all. Returns how many. */
+static guint
+gather (Mt3CudaBackend *self, guint number, guint share, gboolean all)
+{
+  Mt3CudaLane *lane = &self->lanes[number];
+  guint n = 0;
+
+  for (guint i = 0; i < self->parent.n_slots && n < share; i++) {
+    Slot *slot = &self->slot[i];
+
+    if (slot->state != SLOT_ACTIVE || slot->lane >= 0 ||
+        (!all && !mt3_cuda_prefill_is_done (&self->prefill, slot->batch)))
+      continue;
+    slot->lane = (gint) number;
+    fill_row (&lane->host_rows[n++], slot, i);
+  }
+  return n;
+}
+
+/* Windows still being encoded join a run when nothing else is there to do. */
+static gboolean
+start_lane (Mt3CudaBackend *self, guint number, guint share, guint n_steps,
+    GError **error)
+{
+  Mt3CudaLane *lane = &self->lanes[number];
+  guint n = gather (self, number, share, FALSE);
+
+  if (n == 0 && !any_in_flight (self)) {
+    n = gather (self, number, share, TRUE);
+    if (!mt3_cuda_prefill_order (&self->prefill, lane->stream, error))
+      return FALSE;
+  }
+  return n == 0 || mt3_cuda_lane_start (lane, n, n_steps, error);
+}
+
+/* Gives every idle lane its share of the active slots. */
+static gboolean
+start_lanes (Mt3CudaBackend *self, guint n_steps, GError **error)
+{
+  guint n_active = 0, n_lanes = self->n_lanes, share;
+
+  for (guint i = 0; i < self->parent.n_slots; i++)
+    n_active += self->slot[i].state == SLOT_ACTIVE ? 1 : 0;
+  if (n_active <= ONE_LANE_WINDOWS) {
+    /* One run with all of them, once no lane holds some. */
+    if (any_in_flight (self))
+      return TRUE;
+    n_lanes = 1;
+  }
+  share = (n_active + n_lanes - 1) / n_lanes;
+  for (guint i = 0; i < n_lanes; i++)
+    if (!self->lanes[i].in_flight &&
+        !start_lane (self, i, share, n_steps, error))
+      return FALSE;
+  return TRUE;
+}
+
+/* Waits for the run that was started first. */
+static gboolean
+collect_oldest (Mt3CudaBackend *self, GError **error)
+{
+  for (guint i = 0; i < self->n_lanes; i++) {
+    Mt3CudaLane *lane = &self->lanes[(self->oldest + i) % self->n_lanes];
+
+    if (!lane->in_flight)
+      continue;
+    self->oldest = (self->oldest + i + 1) % self->n_lanes;
+    return collect_lane (self, lane, error);
+  }
+  return TRUE;
+}
+
+/* ----------------------------------------------------------- interface */
+
+static gboolean
+cuda_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
+    guint n_windows, GError **error)
+{
+  Mt3CudaBackend *self = (Mt3CudaBackend *) backend;
+
+  if (!use_device (self, error))
+    return FALSE;
+  /* A slot that was released in the middle of a run is free after it. */
+  for (guint i = 0; i < n_windows; i++) {
+    const Slot *slot = &self->slot[windows[i].slot];
+
+    if (slot->lane >= 0 &&
+        !collect_lane (self, &self->lanes[slot->lane], error))
+      return FALSE;
+  }
+  if (!mt3_cuda_prefill_start (&self->prefill, windows, n_windows, error))
+    return FALSE;
+  for (guint i = 0; i < n_windows; i++) {
+    Slot *slot = &self->slot[windows[i].slot];
+
+    slot->state = SLOT_ACTIVE;
+    slot->reported = FALSE;
+    slot->overflow = FALSE;
+    slot->rerun_exact = FALSE;
+    slot->ended = FALSE;
+    slot->n_tokens = 0;
+    slot->batch = self->prefill.n_started;
+    slot->n_frames = windows[i].n_frames;
+    slot->index = windows[i].index;
+    slot->decoding = windows[i].decoding;
+  }
+  return TRUE;
+}
+
+static gboolean
+cuda_decode (Mt3Backend *backend, guint n_steps, guint *finished,
+    guint *n_finished, GError **error)
+{
+  Mt3CudaBackend *self = (Mt3CudaBackend *) backend;
+  guint n = 0;
+
+  *n_finished = 0;
+  if (!use_device (self, error) ||
+      !start_lanes (self, MIN (n_steps, MT3_CUDA_RUN_STEPS), error) ||
+      !collect_oldest (self, error))
+    return FALSE;
+  for (guint i = 0; i < backend->n_slots; i++) {
+    Slot *slot = &self->slot[i];
+
+    if (slot->state != SLOT_FINISHED || slot->reported)
+      continue;
+    if (slot->overflow && backend->precision != MT3_PRECISION_EXACT &&
+        !rerun (self, i, error))
+      return FALSE;
+    slot->reported = TRUE;
+    finished[n++] = i;
+  }
+  *n_finished = n;
+  return TRUE;
+}
+
+static void
+cuda_result (Mt3Backend *backend, guint number, Mt3BackendResult *result)
+{
+  const Slot *slot = &((Mt3CudaBackend *) backend)->slot[number];
+
+  *result = (Mt3BackendResult){
+      .n_tokens = slot->n_tokens,
+      .tokens = slot->tokens,
+      .log_probs = slot->log_probs,
+      .ended = slot->ended,
+      .rerun_exact = slot->rerun_exact,
+  };
+}
+
+static void
+cuda_release (Mt3Backend *backend, guint number)
+{
+  ((Mt3CudaBackend *) backend)->slot[number].state = SLOT_FREE;
+}
+
+static void
+cuda_memory (Mt3Backend *backend, guint64 *host, guint64 *device)
+{
+  Mt3CudaBackend *self = (Mt3CudaBackend *) backend;
+  const gsize results = (sizeof (guint16) + sizeof (gfloat)) *
+      self->weights->config.max_tokens;
+
+  *host = self->prefill.memory.host_bytes + backend->n_slots * results;
+  *device = self->weights->memory.device_bytes +
+      self->slots.memory.device_bytes + self->prefill.memory.device_bytes;
+  for (guint i = 0; i < self->n_lanes; i++) {
+    *host += self->lanes[i].memory.host_bytes;
+    *device += self->lanes[i].memory.device_bytes;
+  }
+  if (self->exact != NULL) {
+    guint64 more_host, more_device;
+
+    self->exact->memory (self->exact, &more_host, &more_device);
+    *host += more_host;
+    *device += more_device;
+  }
+}
+
+static void
+cuda_close (Mt3Backend *backend)
+{
+  Mt3CudaBackend *self = (Mt3CudaBackend *) backend;
+
+  if (self->exact != NULL)
+    self->exact->close (self->exact);
+  cudaSetDevice ((int) self->device_id);
+  cudaDeviceSynchronize ();
+  for (guint i = 0; i < N_LANES; i++)
+    mt3_cuda_lane_clear (&self->lanes[i]);
+  mt3_cuda_prefill_clear (&self->prefill);
+  mt3_cuda_memory_clear (&self->slots.memory);
+  g_clear_pointer (&self->weights, mt3_cuda_weights_free);
+  g_clear_pointer (&self->model, mt3_model_unref);
+  g_free (self->slot);
+  g_free (self->tokens);
+  g_free (self->log_probs);
+  g_free (self->parent.description);
+  g_free (self);
+}
+
+/* ---------------------------------------------------------------- open */
+
+static gboolean
+check_config (const Mt3Config *config, GError **error)
+{
+  const guint wide = MT3_CUDA_WIDTH_MULTIPLE;
+
+  if (config->head_dim == MT3_CUDA_HEAD_DIM && config->d_model % wide == 0 &&
+      config->encoder_d_ff % wide == 0 && config->decoder_d_ff % wide == 0 &&
+      3 * mt3_config_inner (config) % wide == 0 &&
+      mt3_config_inner (config) * 2 * config->decoder_layers % wide == 0 &&
+      config->n_mels % 32 == 0 && config->vocab_size % 32 == 0 &&
+      config->vocab_size <= MT3_CUDA_MAX_VOCAB &&
+      config->window_frames % wide == 0 &&
+      config->fft_length <= MT3_CUDA_MAX_FFT &&
+      (config->fft_length & (config->fft_length - 1)) == 0)
+    return TRUE;
+  g_set_error (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED,
+      "the CUDA engine is written for MT3's dimensions (heads of %d, widths "
+      "and window that %u divides, a vocabulary of at most %d); use the CPU "
+      "for this model",
+      MT3_CUDA_HEAD_DIM, wide, MT3_CUDA_MAX_VOCAB);
+  return FALSE;
+}
+
+/* Dependent launch needs Hopper; MT3_CUDA_DEPENDENT_LAUNCH=0 goes without. */
+static gboolean
+describe (Mt3CudaBackend *self, gboolean *dependent, GError **error)
+{
+  const gchar *wish = g_getenv ("GST_MT3_CUDA_DEPENDENT_LAUNCH");
+  struct cudaDeviceProp properties;
+
+  if (!mt3_cuda_check (
+          cudaGetDeviceProperties (&properties, (int) self->device_id),
+          "ask for the device's properties", error))
+    return FALSE;
+  *dependent = properties.major >= 9 && g_strcmp0 (wish, "0") != 0;
+  self->parent.description = g_strdup_printf (
+      "%s, sm_%d%d", properties.name, properties.major, properties.minor);
+  return TRUE;
+}
+
+static gboolean
+open_lanes (Mt3CudaBackend *self, gboolean dependent, GError **error)
+{
+  const guint n_slots = self->slots.n_slots;
+
+  self->n_lanes = n_slots > ONE_LANE_WINDOWS ? N_LANES : 1;
+  for (guint i = 0; i < self->n_lanes; i++) {
+    const guint capacity = self->n_lanes == 1
+        ? n_slots
+        : MAX (ONE_LANE_WINDOWS, (n_slots + N_LANES - 1) / N_LANES);
+
+    if (!mt3_cuda_lane_init (&self->lanes[i], self->weights, &self->slots,
+            capacity, dependent, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+open_slots (Mt3CudaBackend *self)
+{
+  const guint n = self->slots.n_slots;
+  const guint max_tokens = self->weights->config.max_tokens;
+
+  self->slot = g_new0 (Slot, n);
+  self->tokens = g_new (guint16, (gsize) n * max_tokens);
+  self->log_probs = g_new (gfloat, (gsize) n * max_tokens);
+  for (guint i = 0; i < n; i++) {
+    self->slot[i].lane = -1;
+    self->slot[i].tokens = self->tokens + (gsize) i * max_tokens;
+    self->slot[i].log_probs = self->log_probs + (gsize) i * max_tokens;
+  }
+}
+
+static gboolean
+open_all (Mt3CudaBackend *self, const Mt3BackendOptions *options,
+    GError **error)
+{
+  const Mt3Config *config = mt3_model_config (self->model);
+  const gboolean exact = options->precision == MT3_PRECISION_EXACT;
+  gboolean dependent;
+
+  if (!check_config (config, error) || !use_device (self, error) ||
+      !describe (self, &dependent, error))
+    return FALSE;
+  self->weights = mt3_cuda_weights_new (self->model, exact, error);
+  if (self->weights == NULL ||
+      !mt3_cuda_slots_init (
+          &self->slots, config, exact, options->n_slots, error) ||
+      !mt3_cuda_prefill_init (&self->prefill, self->weights, &self->slots,
+          MIN (PREFILL_BATCH, self->slots.n_slots), error) ||
+      !open_lanes (self, dependent, error))
+    return FALSE;
+  open_slots (self);
+  mt3_model_release_pages (self->model);
+  return mt3_cuda_check (
+      cudaDeviceSynchronize (), "prepare the device", error);
+}
+
+Mt3Backend *
+mt3_cuda_backend_open (
+    Mt3Model *model, const Mt3BackendOptions *options, GError **error)
+{
+  Mt3CudaBackend *self = g_new0 (Mt3CudaBackend, 1);
+  Mt3Backend *backend = &self->parent;
+
+  self->model = mt3_model_ref (model);
+  self->device_id = options->device_id;
+  backend->name = "cuda";
+  backend->precision = options->precision == MT3_PRECISION_EXACT
+      ? MT3_PRECISION_EXACT
+      : MT3_PRECISION_FAST;
+  backend->prefill = cuda_prefill;
+  backend->decode = cuda_decode;
+  backend->result = cuda_result;
+  backend->release = cuda_release;
+  backend->memory = cuda_memory;
+  backend->close = cuda_close;
+  if (!open_all (self, options, error)) {
+    cuda_close (backend);
+    return NULL;
+  }
+  backend->n_slots = self->slots.n_slots;
+  backend->prefill_batch = self->prefill.batch;
+  backend->decode_steps = DECODE_STEPS;
+  return backend;
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/cuda/lane.h"
+
+#include <string.h>
+
+/* The row count that a run of @n_rows is padded to: fine where a step is short
+ * and padding would show, a power of two or one and a half beyond. */
+static guint
+bucket_for (guint n_rows)
+{
+  guint bucket = 8;
+
+  if (n_rows <= 1)
+    return 1;
+  while (bucket < n_rows) {
+    if (bucket >= 16 && bucket + bucket / 2 >= n_rows)
+      return bucket + bucket / 2;
+    bucket *= 2;
+  }
+  return bucket;
+}
+
+/* ------------------------------------------------------------- a step */
+
+/* Kernels of a step in order; stops at the first that fails. */
+typedef struct {
+  const Mt3CudaLane *lane;
+  guint n_rows;
+  Mt3CudaLaunch launch;
+  cudaError_t result;
+} Step;
+
+static void
+multiply (Step *step, Mt3CudaDecodeGemm gemm)
+{
+  gemm.n_rows = (int) step->n_rows;
+  gemm.rows = step->lane->rows;
+  if (step->result == cudaSuccess)
+    step->result = mt3_cuda_decode_gemm (&gemm, step->launch);
+  step->launch.dependent = step->lane->dependent;
+}
+
+/* x += a w^T */
+static void
+add (Step *step, Mt3CudaPlanes a, Mt3CudaPlanes w, guint k)
+{
+  const Mt3CudaLane *lane = step->lane;
+
+  multiply (step, (Mt3CudaDecodeGemm){
+                      .a = a,
+                      .w = w,
+                      .n = (int) lane->weights->config.d_model,
+                      .k = (int) k,
+                      .epilogue = MT3_CUDA_DECODE_ADD,
+                      .x = lane->x,
+                      .out = lane->planes,
+                      .out_squares = lane->squares,
+                  });
+}
+
+/* What is common to the products that a norm lies before. */
+static Mt3CudaDecodeGemm
+normalised (const Step *step, Mt3CudaPlanes w, guint n,
+    Mt3CudaDecodeEpilogue epilogue)
+{
+  return (Mt3CudaDecodeGemm){
+      .a = step->lane->planes,
+      .w = w,
+      .squares = step->lane->squares,
+      .n = (int) n,
+      .k = (int) step->lane->weights->config.d_model,
+      .epilogue = epilogue,
+  };
+}
+
+/* @length: 0 for self-attention. */
+static void
+attend (Step *step, const guint8 *cache, gsize cache_slot, guint n_positions,
+    guint length)
+{
+  const Mt3CudaLane *lane = step->lane;
+  const Mt3Config *config = &lane->weights->config;
+  const Mt3CudaDecodeAttention attention = {
+      .q = lane->query,
+      .q_stride = (int) mt3_config_inner (config),
+      .cache = cache,
+      .cache_slot = cache_slot,
+      .n_positions = (int) n_positions,
+      .length = (int) length,
+      .n_rows = (int) step->n_rows,
+      .n_heads = (int) config->n_heads,
+      .rows = lane->rows,
+      .out = lane->attended,
+  };
+
+  if (step->result == cudaSuccess)
+    step->result = mt3_cuda_decode_attention (&attention, step->launch);
+}
+
+static void
+decoder_layer (Step *step, guint layer)
+{
+  const Mt3CudaLane *lane = step->lane;
+  const Mt3CudaSlots *slots = lane->slots;
+  const Mt3Config *config = &lane->weights->config;
+  const Mt3CudaDecoderLayer *w = &lane->weights->decoder[layer];
+  const guint inner = mt3_config_inner (config);
+  const gsize layer_bytes = (gsize) layer * 2 * inner * slots->element;
+  guint8 *self = (guint8 *) slots->self + layer_bytes * config->max_tokens;
+  guint8 *cross = (guint8 *) slots->cross + layer_bytes * config->window_frames;
+  Mt3CudaDecodeGemm gemm;
+
+  gemm = normalised (step, w->qkv, 3 * inner, MT3_CUDA_DECODE_QKV);
+  gemm.y = lane->query;
+  gemm.y_stride = (int) inner;
+  gemm.cache = self;
+  gemm.cache_slot = slots->self_slot;
+  gemm.n_positions = (int) config->max_tokens;
+  gemm.inner = (int) inner;
+  multiply (step, gemm);
+  attend (step, self, slots->self_slot, config->max_tokens, 0);
+  add (step, lane->attended, w->self_out, inner);
+
+  gemm = normalised (step, w->query, inner, MT3_CUDA_DECODE_STORE);
+  gemm.y = lane->query;
+  gemm.y_stride = (int) inner;
+  multiply (step, gemm);
+  attend (step, cross, slots->cross_slot, config->window_frames,
+      config->window_frames);
+  add (step, lane->attended, w->cross_out, inner);
+
+  gemm = normalised (
+      step, w->up, 2 * config->decoder_d_ff, MT3_CUDA_DECODE_GATED);
+  gemm.out = lane->gated;
+  multiply (step, gemm);
+  add (step, lane->gated, w->down, config->decoder_d_ff);
+}
+
+/* @logits: %NULL makes the embedding of the rows' tokens only. */
+static void
+sample (Step *step, const gfloat *logits)
+{
+  const Mt3CudaLane *lane = step->lane;
+  const Mt3CudaSample args = {
+      .logits = logits,
+      .vocab = (int) lane->weights->config.vocab_size,
+      .rows = lane->rows,
+      .n_rows = (int) step->n_rows,
+      .records = lane->records,
+      .embedding = lane->weights->embedding,
+      .positions = lane->weights->positions,
+      .d_model = (int) lane->weights->config.d_model,
+      .overflow = lane->slots->overflow,
+      .x = lane->x,
+      .out = lane->planes,
+      .out_squares = lane->squares,
+  };
+
+  if (step->result == cudaSuccess)
+    step->result = mt3_cuda_sample (&args, step->launch);
+  step->launch.dependent = lane->dependent;
+}
+
+static cudaError_t
+enqueue_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
+{
+  const Mt3Config *config = &self->weights->config;
+  /* What the first kernel waits for is a copy, not a kernel. */
+  Step step = {self, n_rows, {self->stream, FALSE}, cudaSuccess};
+
+  sample (&step, NULL);
+  while (n_steps-- > 0) {
+    Mt3CudaDecodeGemm gemm;
+
+    for (guint layer = 0; layer < config->decoder_layers; layer++)
+      decoder_layer (&step, layer);
+    gemm = normalised (&step, self->weights->logits, config->vocab_size,
+        MT3_CUDA_DECODE_STORE);
+    gemm.y = self->logits;
+    gemm.y_stride = (int) config->vocab_size;
+    multiply (&step, gemm);
+    sample (&step, self->logits);
+  }
+  return step.result;
+}
+
+/* ------------------------------------------------------------- graphs */
+
+/* The graph of MT3_CUDA_GRAPH_STEPS steps of @bucket rows. The embedding that
+ * it starts with is the one that the steps before left, made again. */
+static cudaGraphExec_t
+build_graph (Mt3CudaLane *self, guint bucket, GError **error)
+{
+  cudaGraph_t graph = NULL;
+  cudaGraphExec_t executable = NULL;
+  cudaError_t enqueued;
+  gboolean ok;
+
+  if (!mt3_cuda_check (cudaStreamBeginCapture (
+                           self->stream, cudaStreamCaptureModeThreadLocal),
+          "capture decode steps", error))
+    return NULL;
+  enqueued = enqueue_steps (self, bucket, MT3_CUDA_GRAPH_STEPS);
+  ok = mt3_cuda_check (cudaStreamEndCapture (self->stream, &graph),
+           "capture decode steps", error) &&
+      mt3_cuda_check (enqueued, "capture decode steps", error) &&
+      mt3_cuda_check (cudaGraphInstantiate (&executable, graph, 0),
+          "instantiate decode steps", error) &&
+      mt3_cuda_check (cudaGraphUpload (executable, self->stream),
+          "upload decode steps", error);
+  if (graph != NULL)
+    cudaGraphDestroy (graph);
+  return ok ? executable : NULL;
+}
+
+static gboolean
+build_graphs (Mt3CudaLane *self, GError **error)
+{
+  for (guint rows = 1; rows <= self->capacity; rows++) {
+    const guint bucket = bucket_for (rows);
+    cudaGraphExec_t graph;
+
+    if (bucket > self->capacity)
+      break;
+    graph = build_graph (self, bucket, error);
+    if (graph == NULL)
+      return FALSE;
+    g_hash_table_insert (self->graphs, GUINT_TO_POINTER (bucket), graph);
+    rows = bucket;
+  }
+  return TRUE;
+}
+
+static void
+destroy_graph (gpointer graph)
+{
+  cudaGraphExecDestroy (graph);
+}
+
+/* ---------------------------------------------------------- life, runs */
+
+static gpointer
+take (Mt3CudaLane *self, gsize row_bytes, GError **error)
+{
+  return mt3_cuda_memory_device (
+      &self->memory, self->capacity * row_bytes, "the decoder", error);
+}
+
+static gboolean
+take_planes (
+    Mt3CudaLane *self, guint width, Mt3CudaPlanes *planes, GError **error)
+{
+  return mt3_cuda_memory_planes (&self->memory,
+      (gsize) self->capacity * width, self->weights->exact, planes,
+      "the decoder", error);
+}
+
+static gboolean
+take_host (Mt3CudaLane *self, GError **error)
+{
+  self->host_rows = mt3_cuda_memory_host (&self->memory,
+      self->capacity * sizeof (Mt3CudaRow), "rows", error);
+  if (self->host_rows == NULL)
+    return FALSE;
+  self->host_records = mt3_cuda_memory_host (&self->memory,
+      (gsize) MT3_CUDA_RUN_STEPS * self->capacity * sizeof (Mt3CudaRecord),
+      "records", error);
+  return self->host_records != NULL;
+}
+
+static gboolean
+take_all (Mt3CudaLane *self, GError **error)
+{
+  const Mt3Config *config = &self->weights->config;
+  const gsize width = config->d_model;
+
+  self->rows = take (self, sizeof (Mt3CudaRow), error);
+  if (self->rows == NULL)
+    return FALSE;
+  self->records =
+      take (self, MT3_CUDA_RUN_STEPS * sizeof (Mt3CudaRecord), error);
+  if (self->records == NULL)
+    return FALSE;
+  self->x = take (self, width * sizeof (gfloat), error);
+  if (self->x == NULL)
+    return FALSE;
+  self->squares = take (
+      self, width / MT3_CUDA_DECODE_SQUARES * sizeof (gfloat), error);
+  if (self->squares == NULL)
+    return FALSE;
+  self->query = take (self, mt3_config_inner (config) * sizeof (gfloat), error);
+  if (self->query == NULL)
+    return FALSE;
+  self->logits = take (self, config->vocab_size * sizeof (gfloat), error);
+  return self->logits != NULL &&
+      take_planes (self, config->d_model, &self->planes, error) &&
+      take_planes (self, mt3_config_inner (config), &self->attended, error) &&
+      take_planes (self, config->decoder_d_ff, &self->gated, error) &&
+      take_host (self, error);
+}
+
+gboolean
+mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
+    Mt3CudaSlots *slots, guint capacity, gboolean dependent, GError **error)
+{
+  const guint tile = MT3_CUDA_ROW_TILE;
+
+  self->weights = weights;
+  self->slots = slots;
+  self->dependent = dependent;
+  self->capacity = (bucket_for (capacity) + tile - 1) / tile * tile;
+  self->graphs =
+      g_hash_table_new_full (NULL, NULL, NULL, destroy_graph);
+  return mt3_cuda_check (
+             cudaStreamCreateWithFlags (&self->stream, cudaStreamNonBlocking),
+             "create a stream", error) &&
+      mt3_cuda_check (
+          cudaEventCreateWithFlags (&self->done, cudaEventDisableTiming),
+          "create an event", error) &&
+      take_all (self, error) && build_graphs (self, error);
+}
+
+void
+mt3_cuda_lane_clear (Mt3CudaLane *self)
+{
+  g_clear_pointer (&self->graphs, g_hash_table_unref);
+  if (self->done != NULL)
+    cudaEventDestroy (self->done);
+  if (self->stream != NULL)
+    cudaStreamDestroy (self->stream);
+  mt3_cuda_memory_clear (&self->memory);
+}
+
+static cudaError_t
+enqueue_run (Mt3CudaLane *self)
+{
+  cudaGraphExec_t graph = g_hash_table_lookup (
+      self->graphs, GUINT_TO_POINTER (self->bucket));
+  guint left = self->n_steps;
+  cudaError_t result = cudaSuccess;
+
+  for (; left >= MT3_CUDA_GRAPH_STEPS && result == cudaSuccess;
+       left -= MT3_CUDA_GRAPH_STEPS)
+    result = cudaGraphLaunch (graph, self->stream);
+  if (left > 0 && result == cudaSuccess)
+    result = enqueue_steps (self, self->bucket, left);
+  return result;
+}
+
+gboolean
+mt3_cuda_lane_start (
+    Mt3CudaLane *self, guint n_rows, guint n_steps, GError **error)
+{
+  self->n_rows = n_rows;
+  self->n_steps = n_steps;
+  self->bucket = bucket_for (n_rows);
+  memset (self->host_rows + n_rows, 0,
+      (self->bucket - n_rows) * sizeof (Mt3CudaRow));
+  if (!mt3_cuda_check (cudaMemcpyAsync (self->rows, self->host_rows,
+                           self->bucket * sizeof (Mt3CudaRow),
+                           cudaMemcpyHostToDevice, self->stream),
+          "copy rows to the device", error) ||
+      !mt3_cuda_check (enqueue_run (self), "start decode steps", error) ||
+      !mt3_cuda_check (
+          cudaMemcpyAsync (self->host_records, self->records,
+              (gsize) n_steps * self->bucket * sizeof (Mt3CudaRecord),
+              cudaMemcpyDeviceToHost, self->stream),
+          "copy tokens from the device", error) ||
+      !mt3_cuda_check (cudaEventRecord (self->done, self->stream),
+          "start decode steps", error))
+    return FALSE;
+  self->in_flight = TRUE;
+  return TRUE;
+}
+
+gboolean
+mt3_cuda_lane_wait (Mt3CudaLane *self, GError **error)
+{
+  self->in_flight = FALSE;
+  return mt3_cuda_check (
+      cudaEventSynchronize (self->done), "decode", error);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * lane.h: decodes a group of slots on a stream of its own. Two lanes decode
+ * half of the slots each, so that one's small products, which wait for
+ * latency, run beside the other's attention, which waits for bandwidth.
+ *
+ * A run is: the rows' states to the device, some steps, what they made back.
+ * A step is captured into CUDA graphs, one for each of a few row counts.
+ */
+#pragma once
+
+#include "engine/cuda/slots.h"
+
+G_BEGIN_DECLS
+
+/* Steps that one graph holds; other counts are launched kernel by kernel. */
+#define MT3_CUDA_GRAPH_STEPS 8
+
+/* Steps of one run at most. */
+#define MT3_CUDA_RUN_STEPS 64
+
+/**
+ * Mt3CudaLane:
+ * @capacity: rows at most, a multiple of MT3_CUDA_ROW_TILE
+ * @n_rows: rows of the run in flight
+ * @host_rows: [capacity] filled by the caller before mt3_cuda_lane_start()
+ * @host_records: [step][bucket] valid after mt3_cuda_lane_wait()
+ * @bucket: rows that the run in flight was padded to
+ */
+typedef struct {
+  const Mt3CudaWeights *weights;
+  Mt3CudaSlots *slots;
+  Mt3CudaMemory memory;
+  cudaStream_t stream;
+  cudaEvent_t done;
+  gboolean dependent;
+  gboolean in_flight;
+  guint capacity;
+  guint n_rows;
+  guint bucket;
+  guint n_steps;
+  GHashTable *graphs; /* bucket to cudaGraphExec_t */
+  Mt3CudaRow *host_rows;
+  Mt3CudaRecord *host_records;
+  Mt3CudaRow *rows;
+  Mt3CudaRecord *records;
+  gfloat *x, *squares, *query, *logits;
+  Mt3CudaPlanes planes, attended, gated;
+} Mt3CudaLane;
+
+/* @dependent: use programmatic dependent launch. Builds all graphs. */
+gboolean mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
+    Mt3CudaSlots *slots, guint capacity, gboolean dependent, GError **error);
+void mt3_cuda_lane_clear (Mt3CudaLane *self);
+
+/* Starts @n_steps (1 .. MT3_CUDA_RUN_STEPS) steps of the first @n_rows of
+ * host_rows. */
+gboolean mt3_cuda_lane_start (
+    Mt3CudaLane *self, guint n_rows, guint n_steps, GError **error);
+
+/* Blocks until the run in flight has ended. */
+gboolean mt3_cuda_lane_wait (Mt3CudaLane *self, GError **error);
+
+/* What row @row made in step @step of the last run. */
+static inline const Mt3CudaRecord *
+mt3_cuda_lane_record (const Mt3CudaLane *self, guint step, guint row)
+{
+  return &self->host_records[(gsize) step * self->bucket + row];
+}
+
+G_END_DECLS

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/cuda/prefill.h"
+
+#include <string.h>
+
+static gboolean
+init_stage (Mt3CudaPrefill *self, Mt3CudaPrefillStage *stage, GError **error)
+{
+  const gsize samples =
+      self->batch * mt3_config_window_samples (&self->weights->config);
+
+  stage->samples = mt3_cuda_memory_host (
+      &self->memory, samples * sizeof (gfloat), "samples", error);
+  if (stage->samples == NULL)
+    return FALSE;
+  stage->slots = mt3_cuda_memory_host (
+      &self->memory, 2 * self->batch * sizeof (gint), "slots", error);
+  if (stage->slots == NULL)
+    return FALSE;
+  stage->device_slots = mt3_cuda_memory_device (
+      &self->memory, 2 * self->batch * sizeof (gint), "slots", error);
+  return stage->device_slots != NULL &&
+      mt3_cuda_check (
+          cudaEventCreateWithFlags (&stage->done, cudaEventDisableTiming),
+          "create an event", error);
+}
+
+static gboolean
+take_planes (
+    Mt3CudaPrefill *self, guint width, Mt3CudaPlanes *planes, GError **error)
+{
+  const Mt3CudaWeights *w = self->weights;
+
+  return mt3_cuda_memory_planes (&self->memory,
+      (gsize) self->batch * w->config.window_frames * width, w->exact, planes,
+      "the encoder", error);
+}
+
+gboolean
+mt3_cuda_prefill_init (Mt3CudaPrefill *self, const Mt3CudaWeights *weights,
+    Mt3CudaSlots *slots, guint batch, GError **error)
+{
+  const Mt3Config *config = &weights->config;
+  const gsize rows = (gsize) batch * config->window_frames;
+
+  self->weights = weights;
+  self->slots = slots;
+  self->batch = batch;
+  if (!mt3_cuda_check (
+          cudaStreamCreateWithFlags (&self->stream, cudaStreamNonBlocking),
+          "create a stream", error))
+    return FALSE;
+  for (guint i = 0; i < MT3_CUDA_PREFILL_STAGES; i++)
+    if (!init_stage (self, &self->stages[i], error))
+      return FALSE;
+  self->x = mt3_cuda_memory_device (&self->memory,
+      rows * config->d_model * sizeof (gfloat), "the encoder", error);
+  if (self->x == NULL)
+    return FALSE;
+  self->squares = mt3_cuda_memory_device (&self->memory,
+      rows * config->d_model / MT3_CUDA_PREFILL_SQUARES * sizeof (gfloat),
+      "the encoder", error);
+  return self->squares != NULL &&
+      take_planes (self, config->n_mels, &self->mel, error) &&
+      take_planes (self, config->d_model, &self->planes, error) &&
+      take_planes (
+          self, 3 * mt3_config_inner (config), &self->qkv, error) &&
+      take_planes (self, mt3_config_inner (config), &self->attended, error) &&
+      take_planes (self, config->encoder_d_ff, &self->gated, error);
+}
+
+void
+mt3_cuda_prefill_clear (Mt3CudaPrefill *self)
+{
+  for (guint i = 0; i < MT3_CUDA_PREFILL_STAGES; i++)
+    if (self->stages[i].done != NULL)
+      cudaEventDestroy (self->stages[i].done);
+  if (self->stream != NULL)
+    cudaStreamDestroy (self->stream);
+  mt3_cuda_memory_clear (&self->memory);
+}
+
+/* Samples go to their slots' place on the device. */
+static gboolean
+copy_in (Mt3CudaPrefill *self, Mt3CudaPrefillStage *stage,
+    const Mt3BackendWindow *windows, guint n_windows, GError **error)
+{
+  const gsize n = mt3_config_window_samples (&self->weights->config);
+
+  for (guint i = 0; i < n_windows; i++) {
+    stage->slots[i] = (gint) windows[i].slot;
+    stage->slots[self->batch + i] = (gint) windows[i].n_frames;
+    memcpy (stage->samples + i * n, windows[i].samples, n * sizeof (gfloat));
+    if (!mt3_cuda_check (
+            cudaMemcpyAsync (self->slots->samples + windows[i].slot * n,
+                stage->samples + i * n, n * sizeof (gfloat),
+                cudaMemcpyHostToDevice, self->stream),
+            "copy samples to the device", error))
+      return FALSE;
+  }
+  return mt3_cuda_check (
+      cudaMemcpyAsync (stage->device_slots, stage->slots,
+          2 * self->batch * sizeof (gint), cudaMemcpyHostToDevice,
+          self->stream),
+      "copy slot numbers to the device", error);
+}
+
+/* A product whose fields all steps share. */
+static Mt3CudaGemm
+product (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
+    guint n_windows, Mt3CudaPlanes a, Mt3CudaPlanes w, guint n, guint k)
+{
+  const Mt3Config *config = &self->weights->config;
+
+  return (Mt3CudaGemm){
+      .a = a,
+      .w = w,
+      .m = (int) (n_windows * config->window_frames),
+      .n = (int) n,
+      .k = (int) k,
+      .n_heads = (int) config->n_heads,
+      .frames = (int) config->window_frames,
+      .slots = stage->device_slots,
+      .overflow = self->slots->overflow,
+  };
+}
+
+/* x = addend + product, for the residual sums and the position encoding. */
+static cudaError_t
+add (const Mt3CudaPrefill *self, Mt3CudaGemm gemm, const gfloat *addend,
+    guint addend_rows)
+{
+  gemm.epilogue = MT3_CUDA_ADD;
+  gemm.addend = addend;
+  gemm.addend_rows = (int) addend_rows;
+  gemm.x = self->x;
+  gemm.out = self->planes;
+  gemm.out_squares = self->squares;
+  return mt3_cuda_gemm (&gemm, self->stream);
+}
+
+static cudaError_t
+normalised (const Mt3CudaPrefill *self, Mt3CudaGemm gemm,
+    Mt3CudaEpilogue epilogue, Mt3CudaPlanes out)
+{
+  gemm.epilogue = epilogue;
+  gemm.squares = self->squares;
+  gemm.out = out;
+  gemm.cache = self->slots->cross;
+  gemm.cache_slot = self->slots->cross_slot;
+  return mt3_cuda_gemm (&gemm, self->stream);
+}
+
+static cudaError_t
+front_end (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
+    guint n_windows)
+{
+  const Mt3CudaWeights *w = self->weights;
+  const Mt3CudaMel mel = {
+      .samples = self->slots->samples,
+      .slots = stage->device_slots,
+      .n_frames = stage->device_slots + self->batch,
+      .n_windows = (int) n_windows,
+      .frames = (int) w->config.window_frames,
+      .hop = (int) w->config.hop_length,
+      .fft = (int) w->config.fft_length,
+      .n_mels = (int) w->config.n_mels,
+      .hann = w->hann,
+      .twiddle = w->twiddle,
+      .mel_start = w->mel_start,
+      .mel_offset = w->mel_offset,
+      .mel_weight = w->mel_weight,
+      .out = self->mel,
+      .overflow = self->slots->overflow,
+  };
+
+  return mt3_cuda_mel (&mel, self->stream);
+}
+
+static cudaError_t
+encoder_layer (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
+    guint n_windows, const Mt3CudaEncoderLayer *w)
+{
+  const Mt3Config *config = &self->weights->config;
+  const guint d = config->d_model, inner = mt3_config_inner (config);
+  const guint ff = config->encoder_d_ff;
+  const guint rows = n_windows * config->window_frames;
+  const Mt3CudaAttention attention = {
+      .qkv = self->qkv,
+      .out = self->attended,
+      .n_windows = (int) n_windows,
+      .frames = (int) config->window_frames,
+      .n_heads = (int) config->n_heads,
+  };
+  cudaError_t result;
+
+  result = normalised (self,
+      product (self, stage, n_windows, self->planes, w->qkv, 3 * inner, d),
+      MT3_CUDA_STORE, self->qkv);
+  if (result == cudaSuccess)
+    result = mt3_cuda_attention (&attention, self->stream);
+  if (result == cudaSuccess)
+    result = add (self,
+        product (self, stage, n_windows, self->attended, w->out, d, inner),
+        self->x, rows);
+  if (result == cudaSuccess)
+    result = normalised (self,
+        product (self, stage, n_windows, self->planes, w->up, 2 * ff, d),
+        MT3_CUDA_GATED, self->gated);
+  if (result == cudaSuccess)
+    result = add (self,
+        product (self, stage, n_windows, self->gated, w->down, d, ff),
+        self->x, rows);
+  return result;
+}
+
+static cudaError_t
+compute (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
+    guint n_windows)
+{
+  const Mt3CudaWeights *w = self->weights;
+  const Mt3Config *config = &w->config;
+  const guint cross = config->decoder_layers * 2 * mt3_config_inner (config);
+  cudaError_t result = front_end (self, stage, n_windows);
+
+  if (result == cudaSuccess)
+    result = add (self,
+        product (self, stage, n_windows, self->mel, w->projection,
+            config->d_model, config->n_mels),
+        w->positions, config->window_frames);
+  for (guint i = 0; i < config->encoder_layers && result == cudaSuccess; i++)
+    result = encoder_layer (self, stage, n_windows, &w->encoder[i]);
+  if (result == cudaSuccess)
+    result = normalised (self,
+        product (self, stage, n_windows, self->planes, w->cross_kv, cross,
+            config->d_model),
+        MT3_CUDA_CROSS_KV, (Mt3CudaPlanes){0});
+  return result;
+}
+
+gboolean
+mt3_cuda_prefill_start (Mt3CudaPrefill *self, const Mt3BackendWindow *windows,
+    guint n_windows, GError **error)
+{
+  Mt3CudaPrefillStage *stage =
+      &self->stages[self->n_started % MT3_CUDA_PREFILL_STAGES];
+
+  /* The batch that used this stage before may still be copying from it. */
+  if (!mt3_cuda_check (
+          cudaEventSynchronize (stage->done), "encode windows", error) ||
+      !copy_in (self, stage, windows, n_windows, error) ||
+      !mt3_cuda_check (
+          compute (self, stage, n_windows), "start the encoder", error) ||
+      !mt3_cuda_check (cudaEventRecord (stage->done, self->stream),
+          "start the encoder", error))
+    return FALSE;
+  self->n_started++;
+  return TRUE;
+}
+
+gboolean
+mt3_cuda_prefill_is_done (Mt3CudaPrefill *self, guint64 number)
+{
+  while (self->n_done < number) {
+    Mt3CudaPrefillStage *next =
+        &self->stages[self->n_done % MT3_CUDA_PREFILL_STAGES];
+
+    /* A stage that was used again belongs to a batch that is done. */
+    if (self->n_started - self->n_done <= MT3_CUDA_PREFILL_STAGES &&
+        cudaEventQuery (next->done) != cudaSuccess)
+      return FALSE;
+    self->n_done++;
+  }
+  return TRUE;
+}
+
+gboolean
+mt3_cuda_prefill_order (
+    Mt3CudaPrefill *self, cudaStream_t stream, GError **error)
+{
+  Mt3CudaPrefillStage *last =
+      &self->stages[(self->n_started - 1) % MT3_CUDA_PREFILL_STAGES];
+
+  if (self->n_started == 0)
+    return TRUE;
+  return mt3_cuda_check (cudaStreamWaitEvent (stream, last->done, 0),
+      "wait for the encoder", error);
+}

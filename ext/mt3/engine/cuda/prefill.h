@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * prefill.h: audio to cross-attention caches, on a stream of its own so that
+ * it runs beside the decoding of other windows.
+ */
+#pragma once
+
+#include "engine/backend.h"
+#include "engine/cuda/slots.h"
+
+G_BEGIN_DECLS
+
+#define MT3_CUDA_PREFILL_STAGES 2 /* samples copied while others compute */
+
+/* Host side of one batch under way. */
+typedef struct {
+  gfloat *samples;
+  gint *slots;    /* slots, then n_frames */
+  gint *device_slots;
+  cudaEvent_t done;
+} Mt3CudaPrefillStage;
+
+/**
+ * Mt3CudaPrefill:
+ * @batch: windows at most at a time
+ * @n_started: batches since the start; batch i is done when its stage's event
+ *   is, see mt3_cuda_prefill_is_done()
+ */
+typedef struct {
+  const Mt3CudaWeights *weights;
+  Mt3CudaSlots *slots;
+  Mt3CudaMemory memory;
+  guint batch;
+  guint64 n_started;
+  guint64 n_done;
+  cudaStream_t stream;
+  Mt3CudaPrefillStage stages[MT3_CUDA_PREFILL_STAGES];
+  gfloat *x;
+  gfloat *squares;
+  Mt3CudaPlanes mel, planes, qkv, attended, gated;
+} Mt3CudaPrefill;
+
+gboolean mt3_cuda_prefill_init (Mt3CudaPrefill *self,
+    const Mt3CudaWeights *weights, Mt3CudaSlots *slots, guint batch,
+    GError **error);
+void mt3_cuda_prefill_clear (Mt3CudaPrefill *self);
+
+/* Starts a batch (1 .. batch windows) and returns without waiting for it; its
+ * number is n_started afterwards. The samples have been copied. */
+gboolean mt3_cuda_prefill_start (Mt3CudaPrefill *self,
+    const Mt3BackendWindow *windows, guint n_windows, GError **error);
+
+/* Whether batch @number has finished; asks the device without waiting. */
+gboolean mt3_cuda_prefill_is_done (Mt3CudaPrefill *self, guint64 number);
+
+/* Makes @stream wait for all batches started so far. */
+gboolean mt3_cuda_prefill_order (
+    Mt3CudaPrefill *self, cudaStream_t stream, GError **error);
+
+G_END_DECLS

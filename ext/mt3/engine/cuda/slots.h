@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * slots.h: what every slot keeps on the device between prefill and its end.
+ */
+#pragma once
+
+#include "engine/cuda/weights.h"
+
+G_BEGIN_DECLS
+
+/**
+ * Mt3CudaSlots:
+ * @cross: [slot][layer][head][key, value][frame][64], float16 or float32
+ * @self: [slot][layer][head][key, value][position][64], likewise
+ * @samples: [slot][window_samples] of the window in the slot, kept for a rerun
+ * @overflow: [slot] 1 when prefill left the range of float16
+ * @cross_slot, @self_slot: elements from one slot to the next
+ */
+typedef struct {
+  Mt3CudaMemory memory;
+  guint n_slots;
+  gsize element; /* bytes */
+  void *cross;
+  void *self;
+  gsize cross_slot, self_slot;
+  gfloat *samples;
+  gint *overflow;
+} Mt3CudaSlots;
+
+/* Takes device memory for @n_slots, or for as many as is sensible when it is
+ * 0. Too many fail with an error that says how many would fit. */
+gboolean mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3Config *config,
+    gboolean exact, guint n_slots, GError **error);
+
+G_END_DECLS

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/cuda/weights.h"
+
+#include "engine/cuda/tables.h"
+
+/* On the way from the model to the device, one tensor at a time. */
+typedef struct {
+  Mt3CudaWeights *weights;
+  const Mt3Model *model;
+  Mt3CudaMemory scratch;
+  gfloat *host;
+  gfloat *device;
+  gfloat *scale;
+} Loader;
+
+static gsize
+largest_tensor (const Mt3Model *model)
+{
+  guint n = 0;
+  const Mt3Tensor *tensors = mt3_model_tensors (model, &n);
+  gsize largest = 0;
+
+  for (guint i = 0; i < n; i++)
+    largest = MAX (largest, mt3_tensor_n_elements (&tensors[i]));
+  return largest;
+}
+
+static gboolean
+loader_init (Loader *self, GError **error)
+{
+  const gsize bytes = largest_tensor (self->model) * sizeof (gfloat);
+
+  self->host = mt3_cuda_memory_host (
+      &self->scratch, bytes, "loading the model", error);
+  if (self->host == NULL)
+    return FALSE;
+  self->device = mt3_cuda_memory_device (
+      &self->scratch, bytes, "loading the model", error);
+  if (self->device == NULL)
+    return FALSE;
+  self->scale = mt3_cuda_memory_device (
+      &self->scratch, bytes, "loading the model", error);
+  return self->scale != NULL;
+}
+
+/* A tensor as it is, float32, to @device. */
+static gboolean
+upload (Loader *self, const Mt3Tensor *tensor, gfloat *device, GError **error)
+{
+  const gsize rows = tensor->n_dims == 1 ? 1 : tensor->shape[0];
+  const gsize columns = tensor->shape[tensor->n_dims - 1];
+
+  mt3_tensor_read_block (tensor, 0, rows, 0, columns, self->host);
+  return mt3_cuda_check (cudaMemcpy (device, self->host,
+                             rows * columns * sizeof (gfloat),
+                             cudaMemcpyHostToDevice),
+      "copy a tensor to the device", error);
+}
+
+/* What comes next is multiplied with this norm's scale; NULL: with none. */
+static gboolean
+set_scale (Loader *self, const Mt3Tensor *scale, GError **error)
+{
+  return upload (self, scale, self->scale, error);
+}
+
+/* Packs @tensor into rows row0, row0 + row_step ... of @out. */
+static gboolean
+pack (Loader *self, const Mt3Tensor *tensor, gboolean scaled,
+    Mt3CudaPlanes out, guint row0, guint row_step, GError **error)
+{
+  if (!upload (self, tensor, self->device, error))
+    return FALSE;
+  return mt3_cuda_check (
+             mt3_cuda_pack (self->device, scaled ? self->scale : NULL,
+                 (int) tensor->shape[0], (int) tensor->shape[1], out,
+                 (int) row0, (int) row_step, NULL),
+             "pack a tensor", error) &&
+      mt3_cuda_check (cudaDeviceSynchronize (), "pack a tensor", error);
+}
+
+static gboolean
+take (Loader *self, gsize rows, gsize columns, Mt3CudaPlanes *out,
+    GError **error)
+{
+  return mt3_cuda_memory_planes (&self->weights->memory, rows * columns,
+      self->weights->exact, out, "the model's weights", error);
+}
+
+/* A matrix alone. */
+static gboolean
+load (Loader *self, const Mt3Tensor *tensor, gboolean scaled,
+    Mt3CudaPlanes *out, GError **error)
+{
+  return take (self, tensor->shape[1], tensor->shape[0], out, error) &&
+      pack (self, tensor, scaled, *out, 0, 1, error);
+}
+
+/* Query, key and value of "<stack>/layers_<layer>/<attention>", stacked. */
+static gboolean
+load_qkv (Loader *self, const gchar *stack, guint layer,
+    const gchar *attention, Mt3CudaPlanes *out, GError **error)
+{
+  static const gchar *const names[] = {"query", "key", "value"};
+  const guint inner = mt3_config_inner (&self->weights->config);
+
+  if (!take (self, 3 * inner, self->weights->config.d_model, out, error))
+    return FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    if (!pack (self,
+            mt3_model_tensor (self->model, "%s/layers_%u/%s/%s/kernel", stack,
+                layer, attention, names[i]),
+            TRUE, *out, i * inner, 1, error))
+      return FALSE;
+  return TRUE;
+}
+
+/* The feed-forward part of a layer, with the norm before it. */
+static gboolean
+load_mlp (Loader *self, const gchar *stack, guint layer, Mt3CudaPlanes *up,
+    Mt3CudaPlanes *down, GError **error)
+{
+  const Mt3Tensor *gate = mt3_model_tensor (
+      self->model, "%s/layers_%u/mlp/wi_0/kernel", stack, layer);
+  const Mt3Tensor *linear = mt3_model_tensor (
+      self->model, "%s/layers_%u/mlp/wi_1/kernel", stack, layer);
+
+  return set_scale (self,
+             mt3_model_tensor (self->model,
+                 "%s/layers_%u/pre_mlp_layer_norm/scale", stack, layer),
+             error) &&
+      take (self, 2 * gate->shape[1], gate->shape[0], up, error) &&
+      pack (self, gate, TRUE, *up, 0, 2, error) &&
+      pack (self, linear, TRUE, *up, 1, 2, error) &&
+      load (self,
+          mt3_model_tensor (
+              self->model, "%s/layers_%u/mlp/wo/kernel", stack, layer),
+          FALSE, down, error);
+}
+
+static gboolean
+load_encoder_layer (Loader *self, guint layer, GError **error)
+{
+  Mt3CudaEncoderLayer *out = &self->weights->encoder[layer];
+
+  return set_scale (self,
+             mt3_model_tensor (self->model,
+                 "encoder/layers_%u/pre_attention_layer_norm/scale", layer),
+             error) &&
+      load_qkv (self, "encoder", layer, "attention", &out->qkv, error) &&
+      load (self,
+          mt3_model_tensor (
+              self->model, "encoder/layers_%u/attention/out/kernel", layer),
+          FALSE, &out->out, error) &&
+      load_mlp (self, "encoder", layer, &out->up, &out->down, error);
+}
+
+static gboolean
+load_decoder_layer (Loader *self, guint layer, GError **error)
+{
+  static const gchar cross[] = "encoder_decoder_attention";
+  Mt3CudaDecoderLayer *out = &self->weights->decoder[layer];
+
+  return set_scale (self,
+             mt3_model_tensor (self->model,
+                 "decoder/layers_%u/pre_self_attention_layer_norm/scale",
+                 layer),
+             error) &&
+      load_qkv (self, "decoder", layer, "self_attention", &out->qkv, error) &&
+      load (self,
+          mt3_model_tensor (self->model,
+              "decoder/layers_%u/self_attention/out/kernel", layer),
+          FALSE, &out->self_out, error) &&
+      set_scale (self,
+          mt3_model_tensor (self->model,
+              "decoder/layers_%u/pre_cross_attention_layer_norm/scale",
+              layer),
+          error) &&
+      load (self,
+          mt3_model_tensor (self->model,
+              "decoder/layers_%u/%s/query/kernel", layer, cross),
+          TRUE, &out->query, error) &&
+      load (self,
+          mt3_model_tensor (
+              self->model, "decoder/layers_%u/%s/out/kernel", layer, cross),
+          FALSE, &out->cross_out, error) &&
+      load_mlp (self, "decoder", layer, &out->up, &out->down, error);
+}
+
+/* Keys and values of all layers as one matrix behind the encoder's norm. */
+static gboolean
+load_cross_kv (Loader *self, GError **error)
+{
+  static const gchar *const names[] = {"key", "value"};
+  const Mt3Config *config = &self->weights->config;
+  const guint inner = mt3_config_inner (config);
+  Mt3CudaPlanes *out = &self->weights->cross_kv;
+
+  if (!set_scale (self,
+          mt3_model_tensor (self->model, "encoder/encoder_norm/scale"),
+          error) ||
+      !take (self, (gsize) config->decoder_layers * 2 * inner,
+          config->d_model, out, error))
+    return FALSE;
+  for (guint i = 0; i < 2 * config->decoder_layers; i++)
+    if (!pack (self,
+            mt3_model_tensor (self->model,
+                "decoder/layers_%u/encoder_decoder_attention/%s/kernel",
+                i / 2, names[i % 2]),
+            TRUE, *out, i * inner, 1, error))
+      return FALSE;
+  return TRUE;
+}
+
+static gpointer
+copy_table (
+    Mt3CudaWeights *self, gconstpointer table, gsize bytes, GError **error)
+{
+  gpointer device =
+      mt3_cuda_memory_device (&self->memory, bytes, "tables", error);
+
+  if (device == NULL ||
+      !mt3_cuda_check (
+          cudaMemcpy (device, table, bytes, cudaMemcpyHostToDevice),
+          "copy tables to the device", error))
+    return NULL;
+  return device;
+}
+
+static gboolean
+load_tables (Mt3CudaWeights *self, GError **error)
+{
+  const Mt3Config *config = &self->config;
+  g_autoptr (Mt3CudaTables) tables = mt3_cuda_tables_new (config);
+
+  self->hann = copy_table (
+      self, tables->hann, config->fft_length * sizeof (gfloat), error);
+  if (self->hann == NULL)
+    return FALSE;
+  self->twiddle = copy_table (
+      self, tables->twiddle, config->fft_length * 2 * sizeof (gfloat), error);
+  if (self->twiddle == NULL)
+    return FALSE;
+  self->mel_start = copy_table (
+      self, tables->mel_start, config->n_mels * sizeof (gint), error);
+  if (self->mel_start == NULL)
+    return FALSE;
+  self->mel_offset = copy_table (
+      self, tables->mel_offset, (config->n_mels + 1) * sizeof (gint), error);
+  if (self->mel_offset == NULL)
+    return FALSE;
+  self->mel_weight = copy_table (self, tables->mel_weight->data,
+      tables->mel_weight->len * sizeof (gfloat), error);
+  if (self->mel_weight == NULL)
+    return FALSE;
+  self->positions = copy_table (self, tables->positions,
+      (gsize) tables->n_positions * config->d_model * sizeof (gfloat), error);
+  return self->positions != NULL;
+}
+
+static gboolean
+load_ends (Loader *self, GError **error)
+{
+  Mt3CudaWeights *weights = self->weights;
+  const Mt3Tensor *embedding =
+      mt3_model_tensor (self->model, "decoder/token_embedder/embedding");
+
+  weights->embedding = mt3_cuda_memory_device (&weights->memory,
+      mt3_tensor_n_elements (embedding) * sizeof (gfloat),
+      "the token embedding", error);
+  return weights->embedding != NULL &&
+      upload (self, embedding, weights->embedding, error) &&
+      load (self,
+          mt3_model_tensor (
+              self->model, "encoder/continuous_inputs_projection/kernel"),
+          FALSE, &weights->projection, error) &&
+      set_scale (self,
+          mt3_model_tensor (self->model, "decoder/decoder_norm/scale"),
+          error) &&
+      load (self,
+          mt3_model_tensor (self->model, "decoder/logits_dense/kernel"), TRUE,
+          &weights->logits, error);
+}
+
+static gboolean
+load_all (Loader *self, GError **error)
+{
+  const Mt3Config *config = &self->weights->config;
+
+  if (!loader_init (self, error) || !load_tables (self->weights, error) ||
+      !load_ends (self, error) || !load_cross_kv (self, error))
+    return FALSE;
+  for (guint layer = 0; layer < config->encoder_layers; layer++)
+    if (!load_encoder_layer (self, layer, error))
+      return FALSE;
+  for (guint layer = 0; layer < config->decoder_layers; layer++)
+    if (!load_decoder_layer (self, layer, error))
+      return FALSE;
+  return TRUE;
+}
+
+Mt3CudaWeights *
+mt3_cuda_weights_new (const Mt3Model *model, gboolean exact, GError **error)
+{
+  g_autoptr (Mt3CudaWeights) self = g_new0 (Mt3CudaWeights, 1);
+  Loader loader = {.weights = self, .model = model};
+  gboolean ok;
+
+  self->config = *mt3_model_config (model);
+  self->exact = exact;
+  self->encoder = g_new0 (Mt3CudaEncoderLayer, self->config.encoder_layers);
+  self->decoder = g_new0 (Mt3CudaDecoderLayer, self->config.decoder_layers);
+  ok = load_all (&loader, error);
+  mt3_cuda_memory_clear (&loader.scratch);
+  return ok ? g_steal_pointer (&self) : NULL;
+}
+
+void
+mt3_cuda_weights_free (Mt3CudaWeights *self)
+{
+  mt3_cuda_memory_clear (&self->memory);
+  g_free (self->encoder);
+  g_free (self->decoder);
+  g_free (self);
+}

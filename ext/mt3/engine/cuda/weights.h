@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * weights.h: a model on the device, in the form that the kernels read: see
+ * "RMSNorm" and "Weights" in mt3-cuda-kernels.h.
+ */
+#pragma once
+
+#include "checkpoint/model.h"
+#include "engine/cuda/memory.h"
+
+G_BEGIN_DECLS
+
+/* All matrices are [out, in]; `up` has the gate and the linear part of the
+ * gated unit by turns. */
+typedef struct {
+  Mt3CudaPlanes qkv, out, up, down;
+} Mt3CudaEncoderLayer;
+
+typedef struct {
+  Mt3CudaPlanes qkv, self_out, query, cross_out, up, down;
+} Mt3CudaDecoderLayer;
+
+/**
+ * Mt3CudaWeights:
+ * @cross_kv: keys and values of all decoder layers, [layer][key, value]
+ * @embedding: [vocab, d_model] float32
+ * @positions: [n_positions, d_model] float32
+ * @hann, @twiddle, @mel_start, @mel_offset, @mel_weight: as Mt3CudaMel
+ */
+typedef struct {
+  Mt3Config config;
+  gboolean exact;
+  Mt3CudaMemory memory;
+  Mt3CudaPlanes projection;
+  Mt3CudaEncoderLayer *encoder;
+  Mt3CudaPlanes cross_kv;
+  Mt3CudaDecoderLayer *decoder;
+  Mt3CudaPlanes logits;
+  gfloat *embedding;
+  gfloat *positions;
+  gfloat *hann, *twiddle, *mel_weight;
+  gint *mel_start, *mel_offset;
+} Mt3CudaWeights;
+
+/* Loads onto the current device; blocks until everything is there. */
+Mt3CudaWeights *mt3_cuda_weights_new (
+    const Mt3Model *model, gboolean exact, GError **error);
+void mt3_cuda_weights_free (Mt3CudaWeights *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3CudaWeights, mt3_cuda_weights_free)
+
+G_END_DECLS

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * decode-gemm.cu: the matrix products of a decode step, where a few rows meet
+ * all weights and latency is everything.
+ *
+ * The weights are the tensor cores' 16-row operand and the batch their 8
+ * columns. The warps of a block share the terms of k, 64 each at a time, and
+ * meet in shared memory once. Operands go from global memory to registers in
+ * 16-byte loads that lie as the tensor cores want them: within 32 terms, lane
+ * l takes terms 8 (l % 4) .. + 7 of weight rows l / 4 and l / 4 + 8 and of
+ * batch row l / 4, which is a permutation of the terms that both operands
+ * share. So there is no shared memory on the way in, and the weights of a
+ * block are in registers before the kernel before has finished.
+ */
+#include "device.cuh"
+
+#define MAX_WARPS 8
+#define SLICE 64 /* terms of one warp at a time */
+
+/* The tile of a block: ROWS * 8 batch rows by COLUMNS * 16 results, summed
+ * over the warps PASS * 8 rows at a time. */
+template <int ROWS, int COLUMNS> struct Tile {
+  static constexpr int pass = ROWS < 4 ? ROWS : 4;
+  static constexpr int stride = COLUMNS * 16 + 4; /* no bank conflicts */
+  static constexpr int pairs = pass * 8 * COLUMNS * 8;
+  /* pairs of results that one of at least 6 warps' threads finishes */
+  static constexpr int pairs_a_thread = (pairs + 191) / 192;
+};
+
+template <int COLUMNS, int PLANES> struct Weights {
+  uint4 v[PLANES][COLUMNS][2][2]; /* 32 terms, row + 8 */
+};
+
+template <bool EXACT, int COLUMNS>
+static __device__ __forceinline__ void
+load_weights (Weights<COLUMNS, EXACT ? 2 : 1> &w, const Mt3CudaDecodeGemm &a,
+    int k0)
+{
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int c = 0; c < COLUMNS; c++)
+#pragma unroll
+    for (int s = 0; s < 2; s++)
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        const int row = (blockIdx.x * COLUMNS + c) * 16 + h * 8 + lane / 4;
+        const size_t i = (size_t) row * a.k + k0 + s * 32 + lane % 4 * 8;
+        w.v[0][c][s][h] = __ldg (reinterpret_cast<const uint4 *> (
+            static_cast<const __half *> (a.w.hi) + i));
+        if (EXACT)
+          w.v[EXACT][c][s][h] = __ldg (reinterpret_cast<const uint4 *> (
+              static_cast<const __half *> (a.w.lo) + i));
+      }
+}
+
+static __device__ __forceinline__ void
+multiply32 (float (&d)[4], const uint4 (&w)[2], const uint4 &x)
+{
+  mma (d, w[0].x, w[1].x, w[0].y, w[1].y, x.x, x.y);
+  mma (d, w[0].z, w[1].z, w[0].w, w[1].w, x.z, x.w);
+}
+
+template <bool EXACT, int ROWS, int COLUMNS> struct Sums {
+  float main[ROWS][COLUMNS][4];
+  float cross[EXACT ? ROWS : 1][EXACT ? COLUMNS : 1][4];
+};
+
+/* Adds 64 terms from k0 on. */
+template <bool EXACT, int ROWS, int COLUMNS>
+static __device__ __forceinline__ void
+multiply_slice (Sums<EXACT, ROWS, COLUMNS> &sums,
+    const Weights<COLUMNS, EXACT ? 2 : 1> &w, const Mt3CudaDecodeGemm &a,
+    int row0, int k0)
+{
+  const int lane = threadIdx.x % 32;
+  uint4 x[EXACT ? 2 : 1][ROWS][2];
+
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+#pragma unroll
+    for (int s = 0; s < 2; s++) {
+      const size_t i = (size_t) (row0 + r * 8 + lane / 4) * a.k + k0 +
+          s * 32 + lane % 4 * 8;
+      x[0][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
+          static_cast<const __half *> (a.a.hi) + i));
+      if (EXACT)
+        x[EXACT][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
+            static_cast<const __half *> (a.a.lo) + i));
+    }
+#pragma unroll
+  for (int s = 0; s < 2; s++)
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+      for (int c = 0; c < COLUMNS; c++) {
+        multiply32 (sums.main[r][c], w.v[0][c][s], x[0][r][s]);
+        if constexpr (EXACT) {
+          multiply32 (sums.cross[r][c], w.v[1][c][s], x[0][r][s]);
+          multiply32 (sums.cross[r][c], w.v[0][c][s], x[1][r][s]);
+        }
+      }
+}
+
+/* Leaves the warp's sums of one pass in shared memory, [row][column]. */
+template <bool EXACT, int ROWS, int COLUMNS>
+static __device__ __forceinline__ void
+store_sums (float *shared, const Sums<EXACT, ROWS, COLUMNS> &sums, int first)
+{
+  using T = Tile<ROWS, COLUMNS>;
+  const int lane = threadIdx.x % 32;
+  float *part = shared + threadIdx.x / 32 * T::pass * 8 * T::stride;
+
+#pragma unroll
+  for (int r = 0; r < T::pass; r++)
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        float v = sums.main[first + r][c][i];
+        if constexpr (EXACT)
+          v += sums.cross[first + r][c][i] * (1.0f / SPLIT);
+        part[(r * 8 + lane % 4 * 2 + i % 2) * T::stride + c * 16 +
+            i / 2 * 8 + lane / 4] = v;
+      }
+}
+
+/* ------------------------------------------------------------ results */
+
+/* What the threads of a block know of its rows. */
+template <int ROWS> struct RowInfo {
+  float factor[ROWS * 8];
+  int slot[ROWS * 8]; /* -1: nothing to append */
+  int position[ROWS * 8];
+};
+
+template <bool EXACT>
+static __device__ __forceinline__ bool
+append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
+    float v0, float v1)
+{
+  const int kv = column / a.inner - 1;
+  const int head = column % a.inner / MT3_CUDA_HEAD_DIM;
+  const size_t i = slot * a.cache_slot +
+      (((size_t) head * 2 + kv) * a.n_positions + position) *
+          MT3_CUDA_HEAD_DIM +
+      column % MT3_CUDA_HEAD_DIM;
+
+  if (EXACT) {
+    *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) =
+        make_float2 (v0, v1);
+    return false;
+  }
+  *reinterpret_cast<__half2 *> (static_cast<__half *> (a.cache) + i) =
+      __floats2half2_rn (v0, v1);
+  return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
+}
+
+/* Two neighbouring results of one row. `before`: x there (ADD). All lanes of
+ * a warp come here together, eight of them for 16 columns of one row. */
+template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
+static __device__ __forceinline__ bool
+finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
+    float v1, float2 before, int slot, int position)
+{
+  if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
+    const size_t i = (size_t) row * a.n + column;
+    v0 += before.x;
+    v1 += before.y;
+    *reinterpret_cast<float2 *> (a.x + i) = make_float2 (v0, v1);
+    float squares = v0 * v0 + v1 * v1;
+    for (int step = 4; step > 0; step /= 2)
+      squares += __shfl_xor_sync (0xffffffffu, squares, step);
+    if (threadIdx.x % 8 == 0)
+      a.out_squares[(size_t) row * (a.n / 16) + column / 16] = squares;
+    return store2<EXACT> (a.out, i, v0, v1);
+  } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
+    const float own = gelu (v0) * v1;
+    const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
+    return threadIdx.x % 2 == 0 &&
+        store2<EXACT> (
+            a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
+  } else {
+    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= a.inner)
+      return slot >= 0 && append<EXACT> (a, slot, position, column, v0, v1);
+    *reinterpret_cast<float2 *> (a.y + (size_t) row * a.y_stride + column) =
+        make_float2 (v0, v1);
+    return false;
+  }
+}
+
+/* The thread's pairs of x in the pass that starts at `row0` (ADD). */
+template <Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
+static __device__ __forceinline__ void
+load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
+    const Mt3CudaDecodeGemm &a, int row0)
+{
+  using T = Tile<ROWS, COLUMNS>;
+#pragma unroll
+  for (int i = 0; i < T::pairs_a_thread; i++) {
+    const int e = threadIdx.x + i * blockDim.x;
+    const int row = row0 + e / (COLUMNS * 8);
+    const int column =
+        blockIdx.x * COLUMNS * 16 + e % (COLUMNS * 8) * 2;
+    if (EPILOGUE == MT3_CUDA_DECODE_ADD && e < T::pairs)
+      before[i] = __ldcg (reinterpret_cast<const float2 *> (
+          a.x + (size_t) row * a.n + column));
+  }
+}
+
+template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
+static __global__ void __launch_bounds__ (MAX_WARPS * 32, 1)
+decode_gemm_kernel (const Mt3CudaDecodeGemm a)
+{
+  using T = Tile<ROWS, COLUMNS>;
+  __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
+  __shared__ RowInfo<ROWS> info;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int n_warps = blockDim.x / 32;
+  const int row0 = blockIdx.y * ROWS * 8, column0 = blockIdx.x * COLUMNS * 16;
+  Weights<COLUMNS, EXACT ? 2 : 1> w;
+  Sums<EXACT, ROWS, COLUMNS> sums = {};
+  float2 before[T::pairs_a_thread];
+
+  load_weights<EXACT> (w, a, warp * SLICE);
+  dependent_wait ();
+  dependent_launch ();
+
+  load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
+  if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8) {
+    const Mt3CudaRow *r = a.rows + row0 + threadIdx.x;
+    const bool active =
+        row0 + threadIdx.x < a.n_rows && __ldcg (&r->remaining) > 0;
+    info.slot[threadIdx.x] = active ? __ldcg (&r->slot) : -1;
+    info.position[threadIdx.x] = active ? __ldcg (&r->position) : 0;
+  }
+  multiply_slice (sums, w, a, row0, warp * SLICE);
+  for (int row = warp; row < ROWS * 8; row += n_warps) {
+    const float factor = a.squares
+        ? norm_factor (
+              a.squares + (size_t) (row0 + row) * (a.k / 16), a.k / 16, a.k)
+        : 1.0f;
+    if (lane == 0)
+      info.factor[row] = factor / activation_scale<EXACT> ();
+  }
+  for (int k0 = (warp + n_warps) * SLICE; k0 < a.k; k0 += n_warps * SLICE) {
+    load_weights<EXACT> (w, a, k0);
+    multiply_slice (sums, w, a, row0, k0);
+  }
+
+#pragma unroll
+  for (int pass = 0; pass < ROWS; pass += T::pass) {
+    if (pass > 0) {
+      load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0 + pass * 8);
+      __syncthreads ();
+    }
+    store_sums (shared, sums, pass);
+    __syncthreads ();
+#pragma unroll
+    for (int i = 0; i < T::pairs_a_thread; i++) {
+      const int e = threadIdx.x + i * blockDim.x;
+      if (e >= T::pairs)
+        break;
+      const int r = e / (COLUMNS * 8), column = e % (COLUMNS * 8) * 2;
+      float v0 = 0.0f, v1 = 0.0f;
+      for (int p = 0; p < n_warps; p++) {
+        const float2 v = *reinterpret_cast<const float2 *> (
+            shared + (p * T::pass * 8 + r) * T::stride + column);
+        v0 += v.x;
+        v1 += v.y;
+      }
+      const float factor = info.factor[pass * 8 + r];
+      const int row = row0 + pass * 8 + r;
+      if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column,
+              v0 * factor, v1 * factor, before[i], info.slot[pass * 8 + r],
+              info.position[pass * 8 + r]))
+        a.rows[row].overflow = 1;
+    }
+  }
+}
+
+template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
+static cudaError_t
+launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
+{
+  const dim3 grid (
+      a.n / (16 * COLUMNS), (a.n_rows + ROWS * 8 - 1) / (ROWS * 8));
+  int n_warps = MAX_WARPS;
+
+  while (a.k / SLICE % n_warps != 0)
+    n_warps--;
+  return launch_kernel (decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS>,
+      grid, dim3 (n_warps * 32), 0, launch, a);
+}
+
+/* Small tiles while their blocks fit the device at once, larger ones beyond,
+ * which read the operands less often. Results are the same bits with all. */
+static int
+choose_tile (const Mt3CudaDecodeGemm &a)
+{
+  if (a.tile > 0)
+    return a.tile;
+  if (a.n_rows <= 8)
+    return 1;
+  if (a.n_rows <= 16)
+    return 2;
+  return a.n_rows <= 128 || a.w.lo ? 3 : 4;
+}
+
+template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
+static cudaError_t
+launch_epilogue (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
+{
+  switch (choose_tile (a)) {
+    case 1:
+      return launch_tile<EXACT, EPILOGUE, 1, 1> (a, launch);
+    case 2:
+      return launch_tile<EXACT, EPILOGUE, 2, 1> (a, launch);
+    case 3:
+      return launch_tile<EXACT, EPILOGUE, 4, 2> (a, launch);
+    default:
+      if constexpr (EXACT)
+        return launch_tile<EXACT, EPILOGUE, 4, 2> (a, launch);
+      else
+        return launch_tile<EXACT, EPILOGUE, 8, 2> (a, launch);
+  }
+}
+
+template <bool EXACT>
+static cudaError_t
+launch_precision (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
+{
+  switch (a.epilogue) {
+    case MT3_CUDA_DECODE_ADD:
+      return launch_epilogue<EXACT, MT3_CUDA_DECODE_ADD> (a, launch);
+    case MT3_CUDA_DECODE_QKV:
+      return launch_epilogue<EXACT, MT3_CUDA_DECODE_QKV> (a, launch);
+    case MT3_CUDA_DECODE_GATED:
+      return launch_epilogue<EXACT, MT3_CUDA_DECODE_GATED> (a, launch);
+    case MT3_CUDA_DECODE_STORE:
+      return launch_epilogue<EXACT, MT3_CUDA_DECODE_STORE> (a, launch);
+  }
+  return cudaErrorInvalidValue;
+}
+
+cudaError_t
+mt3_cuda_decode_gemm (const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch)
+{
+  return args->w.lo ? launch_precision<true> (*args, launch)
+                    : launch_precision<false> (*args, launch);
+}

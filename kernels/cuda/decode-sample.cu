@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * decode-sample.cu: the end of a step and the start of the next: logits to a
+ * token, and the token to its embedding. One block a row.
+ */
+#include "device.cuh"
+
+#define THREADS 256
+#define WARPS (THREADS / 32)
+#define EACH (MT3_CUDA_MAX_VOCAB / THREADS) /* logits of a thread */
+
+struct Best {
+  float value;
+  int index;
+};
+
+/* The larger value; of equal ones the lower index. */
+static __device__ __forceinline__ Best
+better (Best a, Best b)
+{
+  return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a;
+}
+
+struct Shared {
+  Best best[WARPS];
+  float sum[WARPS];
+  int position; /* of the next token; -1: the row has finished */
+  int token;
+};
+
+static __device__ __forceinline__ Best
+block_best (Shared &shared, Best best)
+{
+  for (int step = 16; step > 0; step /= 2) {
+    Best other;
+    other.value = __shfl_xor_sync (0xffffffffu, best.value, step);
+    other.index = __shfl_xor_sync (0xffffffffu, best.index, step);
+    best = better (best, other);
+  }
+  if (threadIdx.x % 32 == 0)
+    shared.best[threadIdx.x / 32] = best;
+  __syncthreads ();
+  best = shared.best[0];
+  for (int w = 1; w < WARPS; w++)
+    best = better (best, shared.best[w]);
+  return best;
+}
+
+static __device__ __forceinline__ float
+block_sum (Shared &shared, float sum)
+{
+  for (int step = 16; step > 0; step /= 2)
+    sum += __shfl_xor_sync (0xffffffffu, sum, step);
+  if (threadIdx.x % 32 == 0)
+    shared.sum[threadIdx.x / 32] = sum;
+  __syncthreads ();
+  sum = 0.0f;
+  for (int w = 0; w < WARPS; w++)
+    sum += shared.sum[w];
+  return sum;
+}
+
+/* Records the row's token and advances the row; thread 0 alone. */
+static __device__ void
+advance (const Mt3CudaSample &a, Shared &shared, Mt3CudaRow *row, int token,
+    float log_prob)
+{
+  const int ended = token == 1; /* MT3_TOKEN_EOS */
+  /* Inf and NaN of any layer reach the log-probability. */
+  const int overflow = __ldcg (&row->overflow) ||
+      __ldcg (a.overflow + __ldcg (&row->slot)) || !isfinite (log_prob);
+  const int position = __ldcg (&row->position) + 1;
+  const int remaining = ended || overflow ? 0 : __ldcg (&row->remaining) - 1;
+  const int step = __ldcg (&row->step);
+  Mt3CudaRecord *record = a.records + (size_t) step * a.n_rows + blockIdx.x;
+
+  record->log_prob = log_prob;
+  record->token = (uint16_t) token;
+  record->flags = overflow ? MT3_CUDA_OVERFLOW : 0;
+  row->step = step + 1;
+  row->token = token;
+  row->position = position;
+  row->remaining = remaining;
+  shared.token = token;
+  shared.position = remaining > 0 ? position : -1;
+}
+
+/* x = embedding + position, its planes and sums of squares. */
+template <bool EXACT>
+static __device__ __forceinline__ void
+embed (const Mt3CudaSample &a, int token, int position)
+{
+  const float *embedding = a.embedding + (size_t) token * a.d_model;
+  const float *place = a.positions + (size_t) position * a.d_model;
+  const size_t row = (size_t) blockIdx.x * a.d_model;
+
+  for (int c = 2 * threadIdx.x; c < a.d_model; c += 2 * THREADS) {
+    const float v0 = embedding[c] + place[c];
+    const float v1 = embedding[c + 1] + place[c + 1];
+    *reinterpret_cast<float2 *> (a.x + row + c) = make_float2 (v0, v1);
+    store2<EXACT> (a.out, row + c, v0, v1);
+    float squares = v0 * v0 + v1 * v1;
+    for (int step = 4; step > 0; step /= 2)
+      squares += __shfl_xor_sync (0xffffffffu, squares, step);
+    if (threadIdx.x % 8 == 0)
+      a.out_squares[(row + c) / MT3_CUDA_DECODE_SQUARES] = squares;
+  }
+}
+
+template <bool EXACT>
+static __global__ void __launch_bounds__ (THREADS)
+sample_kernel (const Mt3CudaSample a)
+{
+  __shared__ Shared shared;
+  Mt3CudaRow *row = a.rows + blockIdx.x;
+  float logits[EACH];
+  Best best = { -INFINITY, MT3_CUDA_MAX_VOCAB };
+
+  dependent_wait ();
+  dependent_launch ();
+  if (a.logits == nullptr) {
+    embed<EXACT> (a, __ldcg (&row->token), __ldcg (&row->position));
+    return;
+  }
+  if (__ldcg (&row->remaining) == 0)
+    return;
+
+#pragma unroll
+  for (int i = 0; i < EACH; i++) {
+    const int v = threadIdx.x + i * THREADS;
+    logits[i] = v < a.vocab
+        ? __ldcg (a.logits + (size_t) blockIdx.x * a.vocab + v)
+        : -INFINITY;
+    best = better (best, Best{ logits[i], v });
+  }
+  best = block_best (shared, best);
+  float sum = 0.0f;
+#pragma unroll
+  for (int i = 0; i < EACH; i++)
+    sum += expf (logits[i] - best.value);
+  sum = block_sum (shared, sum);
+  /* Without one number that compares, as with NaN, the index is none. */
+  if (threadIdx.x == 0)
+    advance (a, shared, row, min (best.index, a.vocab - 1), -logf (sum));
+  __syncthreads ();
+  if (shared.position >= 0)
+    embed<EXACT> (a, shared.token, shared.position);
+}
+
+cudaError_t
+mt3_cuda_sample (const Mt3CudaSample *args, Mt3CudaLaunch launch)
+{
+  return launch_kernel (
+      args->out.lo ? sample_kernel<true> : sample_kernel<false>,
+      dim3 (args->n_rows), dim3 (THREADS), 0, launch, *args);
+}

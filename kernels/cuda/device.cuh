@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * device.cuh: what the kernels share: tensor core products, the split form of
+ * float32, dependent launch, asynchronous copies.
+ */
+#pragma once
+
+#include "mt3-cuda-kernels.h"
+
+#include <cuda_fp16.h>
+
+#define SPLIT 2048.0f /* lo planes hold (value - hi) * SPLIT */
+
+/* Scale of stored activations; see Mt3CudaPlanes. */
+template <bool EXACT>
+__device__ constexpr float
+activation_scale ()
+{
+  return EXACT ? 1.0f / 64 : 1.0f;
+}
+
+struct Half2Planes {
+  uint32_t hi, lo;
+};
+
+static __device__ __forceinline__ uint32_t
+half2_bits (__half2 h)
+{
+  return *reinterpret_cast<uint32_t *> (&h);
+}
+
+/* Two neighbouring values (already scaled) as planes. */
+template <bool EXACT>
+static __device__ __forceinline__ Half2Planes
+split2 (float v0, float v1)
+{
+  Half2Planes p;
+  __half2 hi = __floats2half2_rn (v0, v1);
+  p.hi = half2_bits (hi);
+  p.lo = 0;
+  if (EXACT) {
+    float2 back = __half22float2 (hi);
+    p.lo = half2_bits (__floats2half2_rn (
+        (v0 - back.x) * SPLIT, (v1 - back.y) * SPLIT));
+  }
+  return p;
+}
+
+/* Stores two neighbouring activations at element `i` (even). TRUE when one of
+ * them does not fit float16. */
+template <bool EXACT>
+static __device__ __forceinline__ bool
+store2 (const Mt3CudaPlanes &out, size_t i, float v0, float v1)
+{
+  constexpr float scale = activation_scale<EXACT> ();
+  v0 *= scale;
+  v1 *= scale;
+  Half2Planes p = split2<EXACT> (v0, v1);
+  *reinterpret_cast<uint32_t *> (static_cast<__half *> (out.hi) + i) = p.hi;
+  if (EXACT)
+    *reinterpret_cast<uint32_t *> (static_cast<__half *> (out.lo) + i) = p.lo;
+  return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
+}
+
+/* d [16, 8] += a [16, 16] b [16, 8], float16 operands, float32 sums. Turing
+ * has the product for 8 terms only. */
+static __device__ __forceinline__ void
+mma (float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+    uint32_t b0, uint32_t b1)
+{
+#if __CUDA_ARCH__ >= 800
+  asm volatile ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+                "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+#else
+  asm volatile ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+                "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(b0));
+  asm volatile ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+                "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a2), "r"(a3), "r"(b1));
+#endif
+}
+
+static __device__ __forceinline__ void
+load_matrix4 (uint32_t (&r)[4], const void *row)
+{
+  uint32_t address = static_cast<uint32_t> (__cvta_generic_to_shared (row));
+  asm volatile ("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+      : "r"(address)
+      : "memory");
+}
+
+static __device__ __forceinline__ void
+load_matrix4_transposed (uint32_t (&r)[4], const void *row)
+{
+  uint32_t address = static_cast<uint32_t> (__cvta_generic_to_shared (row));
+  asm volatile (
+      "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+      : "r"(address)
+      : "memory");
+}
+
+/* 16 bytes from global to shared memory, asynchronously where possible. */
+static __device__ __forceinline__ void
+copy16 (void *shared, const void *global)
+{
+#if __CUDA_ARCH__ >= 800
+  uint32_t address = static_cast<uint32_t> (__cvta_generic_to_shared (shared));
+  asm volatile ("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address),
+      "l"(global)
+      : "memory");
+#else
+  *static_cast<uint4 *> (shared) = __ldcg (static_cast<const uint4 *> (global));
+#endif
+}
+
+static __device__ __forceinline__ void
+copy_commit ()
+{
+#if __CUDA_ARCH__ >= 800
+  asm volatile ("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+template <int PENDING>
+static __device__ __forceinline__ void
+copy_wait ()
+{
+#if __CUDA_ARCH__ >= 800
+  asm volatile ("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+#endif
+}
+
+/* Waits until the kernel before has finished and its writes are visible.
+ * Memory that it writes must be read after this, past the L1 cache (__ldcg):
+ * the loads of a __restrict__ or const pointer may be moved over the wait. */
+static __device__ __forceinline__ void
+dependent_wait ()
+{
+#if __CUDA_ARCH__ >= 900
+  asm volatile ("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/* Lets the next kernel start up to its own wait. Always called after
+ * dependent_wait(): so what runs before a wait may rely on all kernels but the
+ * one directly before being finished. */
+static __device__ __forceinline__ void
+dependent_launch ()
+{
+#if __CUDA_ARCH__ >= 900
+  asm volatile ("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* Root mean square factor of a row from its partial sums of squares, computed
+ * by one whole warp; all lanes get it. */
+static __device__ __forceinline__ float
+norm_factor (const float *squares, int n_partial, int width)
+{
+  float sum = 0.0f;
+  for (int i = threadIdx.x % 32; i < n_partial; i += 32)
+    sum += __ldcg (squares + i);
+  for (int step = 16; step > 0; step /= 2)
+    sum += __shfl_xor_sync (0xffffffffu, sum, step);
+  return rsqrtf (sum / width + 1e-6f);
+}
+
+/* The tanh form of GELU. */
+static __device__ __forceinline__ float
+gelu (float x)
+{
+  const float inner = 0.79788456080286536f * (x + 0.044715f * x * x * x);
+  /* tanh (z) = 1 - 2 / (exp (2 z) + 1), without tanhf's branches */
+  return 0.5f * x * (2.0f - 2.0f / (__expf (2.0f * inner) + 1.0f));
+}
+
+/* Returns the error of this launch, and not of anything before it. */
+template <typename... Parameters, typename... Args>
+static cudaError_t
+launch_kernel (void (*kernel) (Parameters...), dim3 grid, dim3 block,
+    size_t shared, Mt3CudaLaunch launch, const Args &...args)
+{
+  cudaLaunchAttribute attribute;
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared;
+  config.stream = launch.stream;
+  config.attrs = &attribute;
+  config.numAttrs = launch.dependent ? 1 : 0;
+  return cudaLaunchKernelEx (&config, kernel, args...);
+}

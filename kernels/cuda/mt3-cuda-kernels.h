@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * mt3-cuda-kernels.h: what the CUDA engine computes on the device. Compute
+ * only, no policy: the callers in ext/mt3/engine/cuda own memory and order.
+ *
+ * Conventions of all kernels
+ *
+ * Precision. `fast` keeps matrices as float16 and sums in float32. `exact`
+ * keeps each float32 as two float16 planes (see Mt3CudaPlanes) whose products
+ * on the tensor cores carry 22 bits, as "3xTF32" does (Ootomo and Yokota,
+ * "Recovering single precision accuracy from Tensor Cores", 2022); a NULL `lo`
+ * selects `fast`.
+ *
+ * RMSNorm. A norm is a factor per row times a scale per column. The scale is
+ * folded into the rows of the next weight; the factor comes from partial sums
+ * of squares that the producer of the row leaves behind, and is applied by the
+ * next matrix product to its result. So no kernel exists only to normalise.
+ *
+ * Order. Every sum is made in an order that depends on the widths of the
+ * network alone, never on how many rows a launch has: a window's result is the
+ * same bits in any batch.
+ *
+ * Weights are [n, k] row-major (k contiguous): the transpose of a checkpoint.
+ *
+ * Every launcher is asynchronous on `stream`, safe to capture into a graph,
+ * and returns the error of its launch.
+ */
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Widths that the kernels are written for; the engine refuses others. */
+#define MT3_CUDA_HEAD_DIM 64
+#define MT3_CUDA_WIDTH_MULTIPLE 128 /* of d_model, d_ff, 3 * inner */
+#define MT3_CUDA_KEY_BLOCK 64       /* window_frames is a multiple of it */
+#define MT3_CUDA_MAX_VOCAB 2048
+#define MT3_CUDA_MAX_FFT 2048
+#define MT3_CUDA_ROW_TILE 64 /* decode buffers are padded to it */
+
+/* Columns that one partial sum of squares covers. */
+#define MT3_CUDA_PREFILL_SQUARES 32
+#define MT3_CUDA_DECODE_SQUARES 16
+
+/**
+ * Mt3CudaPlanes:
+ *
+ * A float16 matrix, or a float32 one as hi + lo / 2048 (lo not NULL).
+ * Activations of the split form are stored times 1/64, which moves float16's
+ * range to 4 million; weights as they are.
+ */
+typedef struct {
+  void *hi;
+  void *lo;
+} Mt3CudaPlanes;
+
+/**
+ * Mt3CudaLaunch:
+ * @dependent: start while the kernel before still runs (programmatic dependent
+ *   launch); compute capability 9.0 and later only
+ */
+typedef struct {
+  cudaStream_t stream;
+  int dependent;
+} Mt3CudaLaunch;
+
+/* ------------------------------------------------------------ pack.cu */
+
+/**
+ * mt3_cuda_pack:
+ * @in: [k, n] float32 on the device, as a checkpoint stores it
+ * @scale: [k] norm scale folded into the rows, or NULL
+ * @out: weight [.., k]; rows row0 + row_step * column are written
+ */
+cudaError_t mt3_cuda_pack (const float *in, const float *scale, int k, int n,
+    Mt3CudaPlanes out, int row0, int row_step, cudaStream_t stream);
+
+/* ------------------------------------------------------------- mel.cu */
+
+/**
+ * Mt3CudaMel:
+ *
+ * Log-mel of `n_windows` windows: n_windows * frames rows.
+ * @samples: window w reads samples + slots[w] * window_samples
+ * @n_frames: [n_windows] frames that exist; later rows become 0
+ * @hann: [fft] periodic window
+ * @twiddle: [fft] exp (-2 pi i j / fft), real and imaginary part by turns
+ * @mel_start, @mel_offset: [n_mels], [n_mels + 1]: bin of the first weight of
+ *   a filter, and where its weights lie in @mel_weight
+ * @out: [n_windows * frames, n_mels]
+ * @overflow: [slots] cleared for the windows' slots
+ */
+typedef struct {
+  const float *samples;
+  const int *slots;
+  const int *n_frames;
+  int n_windows, frames, hop, fft, n_mels;
+  const float *hann;
+  const float *twiddle;
+  const int *mel_start;
+  const int *mel_offset;
+  const float *mel_weight;
+  Mt3CudaPlanes out;
+  int *overflow;
+} Mt3CudaMel;
+
+cudaError_t mt3_cuda_mel (const Mt3CudaMel *args, cudaStream_t stream);
+
+/* ------------------------------------------------------------ gemm.cu */
+
+typedef enum {
+  MT3_CUDA_ADD,      /* x = addend + a w^T, its planes and sums of squares */
+  MT3_CUDA_STORE,    /* planes of the normalised product */
+  MT3_CUDA_GATED,    /* planes of gelu (even column) * odd column: [m, n / 2] */
+  MT3_CUDA_CROSS_KV, /* into the slots' cross caches */
+} Mt3CudaEpilogue;
+
+/**
+ * Mt3CudaGemm:
+ *
+ * The matrix products of prefill: a [m, k] times w [n, k] transposed. m, n
+ * multiples of 128, k of 32.
+ * @squares: [m, k / 32] partial sums of squares of a's rows when a norm lies
+ *   before this product, else NULL
+ * @addend: [addend_rows, n], row r % addend_rows is added (ADD); may be @x
+ * @x: [m, n] float32 result (ADD)
+ * @out: planes of the result (all but CROSS_KV)
+ * @out_squares: [m, n / 32] (ADD)
+ * @cache: (CROSS_KV) layout [slot][layer][head][key, value][frame][64];
+ *   columns are [layer][key, value][head][64]
+ * @slots: [m / frames] slot of each window
+ * @overflow: [slots] set to 1 for a window in which a value left float16
+ */
+typedef struct {
+  Mt3CudaPlanes a, w;
+  const float *squares;
+  int m, n, k;
+  Mt3CudaEpilogue epilogue;
+  const float *addend;
+  int addend_rows;
+  float *x;
+  Mt3CudaPlanes out;
+  float *out_squares;
+  void *cache;
+  size_t cache_slot;
+  int n_heads;
+  int frames;
+  const int *slots;
+  int *overflow;
+} Mt3CudaGemm;
+
+cudaError_t mt3_cuda_gemm (const Mt3CudaGemm *args, cudaStream_t stream);
+
+/* ------------------------------------------------------- attention.cu */
+
+/**
+ * Mt3CudaAttention:
+ *
+ * Encoder self-attention without mask or scaling. qkv [n_windows * frames,
+ * 3 * n_heads * 64] to out [n_windows * frames, n_heads * 64].
+ */
+typedef struct {
+  Mt3CudaPlanes qkv, out;
+  int n_windows, frames, n_heads;
+} Mt3CudaAttention;
+
+cudaError_t mt3_cuda_attention (
+    const Mt3CudaAttention *args, cudaStream_t stream);
+
+/* ------------------------------------------------------------- decode */
+
+/**
+ * Mt3CudaRow: one row of a decode batch: a slot and where it stands. The
+ * engine writes it before a run of steps; the sampler advances it.
+ * @position: of @token, which is fed next
+ * @remaining: tokens that may still be made; 0: finished, or padding
+ * @step: tokens made in this run
+ * @overflow: a value left float16
+ * @index: of the window in its stream, for the draw
+ */
+typedef struct {
+  int32_t slot;
+  int32_t position;
+  int32_t token;
+  int32_t remaining;
+  int32_t step;
+  int32_t overflow;
+  int32_t top_k;
+  float top_p;
+  float temperature;
+  uint64_t seed;
+  uint64_t index;
+} Mt3CudaRow;
+
+#define MT3_CUDA_OVERFLOW 1 /* a value left float16, or is not a number */
+
+/* What one row made in one step. */
+typedef struct {
+  float log_prob;
+  uint16_t token;
+  uint16_t flags;
+} Mt3CudaRecord;
+
+typedef enum {
+  MT3_CUDA_DECODE_ADD,   /* x += product; planes and sums of squares of x */
+  MT3_CUDA_DECODE_QKV,   /* q to @y; k and v to the slot's cache */
+  MT3_CUDA_DECODE_GATED, /* planes of gelu (even) * odd: [rows, n / 2] */
+  MT3_CUDA_DECODE_STORE, /* y = product */
+} Mt3CudaDecodeEpilogue;
+
+/**
+ * Mt3CudaDecodeGemm:
+ *
+ * The matrix products of a decode step; k a multiple of 64, n of 32.
+ * @squares: [rows, k / 16] when a norm lies before this product, else NULL
+ * @y: [rows, y_stride] float32 (STORE, and q of QKV)
+ * @x: [rows, n] float32 (ADD)
+ * @out_squares: [rows, n / 16] (ADD)
+ * @cache: the layer's part of the self cache of slot 0 (QKV), layout [slot]
+ *   [layer][head][key, value][position][64]
+ * @cache_slot: elements from one slot to the next
+ * @n_positions: that the cache has room for
+ */
+typedef struct {
+  Mt3CudaPlanes a, w;
+  const float *squares;
+  int n_rows, n, k;
+  Mt3CudaDecodeEpilogue epilogue;
+  Mt3CudaRow *rows;
+  float *y;
+  int y_stride;
+  float *x;
+  Mt3CudaPlanes out;
+  float *out_squares;
+  void *cache;
+  size_t cache_slot;
+  int n_positions;
+  int inner;
+  int tile; /* 0: chosen by the launcher; 1..: fixed, for tests */
+} Mt3CudaDecodeGemm;
+
+cudaError_t mt3_cuda_decode_gemm (
+    const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch);
+
+/**
+ * Mt3CudaDecodeAttention:
+ *
+ * One query a row and head against the slot's cache.
+ * @q: [rows, q_stride] float32
+ * @length: keys of the cross cache; 0: self attention, position + 1 keys
+ * @out: planes [rows, n_heads * 64]
+ */
+typedef struct {
+  const float *q;
+  int q_stride;
+  const void *cache;
+  size_t cache_slot;
+  int n_positions;
+  int length;
+  int n_rows, n_heads;
+  const Mt3CudaRow *rows;
+  Mt3CudaPlanes out;
+} Mt3CudaDecodeAttention;
+
+cudaError_t mt3_cuda_decode_attention (
+    const Mt3CudaDecodeAttention *args, Mt3CudaLaunch launch);
+
+/**
+ * Mt3CudaSample:
+ *
+ * Chooses the next token of each row from its logits, records it, advances
+ * the row and leaves the embedding of the token for the next step. With NULL
+ * @logits only the embedding of the row's token is made (first step).
+ * @logits: [rows, vocab]
+ * @records: [steps][rows]; what a row makes after its end is not written
+ * @embedding: [vocab, d_model]; @positions: [positions, d_model]
+ * @overflow: [slots] of prefill
+ */
+typedef struct {
+  const float *logits;
+  int vocab;
+  Mt3CudaRow *rows;
+  int n_rows;
+  Mt3CudaRecord *records;
+  const float *embedding;
+  const float *positions;
+  int d_model;
+  const int *overflow;
+  float *x;
+  Mt3CudaPlanes out;
+  float *out_squares;
+} Mt3CudaSample;
+
+cudaError_t mt3_cuda_sample (const Mt3CudaSample *args, Mt3CudaLaunch launch);
+
+#ifdef __cplusplus
+}
+#endif
