@@ -2,7 +2,7 @@
 #include "checkpoint/derive.h"
 #include "checkpoint/config-json.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 /* The piano model of the ISMIR 2021 paper: 127 velocity bins without ties. */
 #define PIANO_VOCABULARY 1664
@@ -23,12 +23,12 @@ take_extent (
     *value = (guint) row->tensor.shape[axis];
 }
 
-/* One more than the highest layer of a stack. A file of n tensors has no more
- * than n layers, whatever numbers its names carry. */
-static guint
-count_layers (const Mt3Mapping *mapping, const gchar *prefix)
+/* One more than the highest layer of a stack, if there is any. A file of n
+ * tensors has no more than n layers, whatever numbers its names carry. */
+static void
+count_layers (const Mt3Mapping *mapping, const gchar *prefix, guint *layers)
 {
-  guint64 layers = 0;
+  guint64 count = 0;
 
   for (guint i = 0; i < mapping->rows->len; i++) {
     const Mt3MappingRow *row = &g_array_index (mapping->rows, Mt3MappingRow, i);
@@ -38,10 +38,11 @@ count_layers (const Mt3Mapping *mapping, const gchar *prefix)
           g_ascii_strtoull (row->tensor.name + strlen (prefix), NULL, 10);
 
       if (layer < mapping->rows->len)
-        layers = MAX (layers, layer + 1);
+        count = MAX (count, layer + 1);
     }
   }
-  return (guint) layers;
+  if (count > 0)
+    *layers = (guint) count;
 }
 
 static void
@@ -56,8 +57,8 @@ derive_from_shapes (Mt3Config *config, const Mt3Mapping *mapping)
       mapping, "encoder/layers_0/mlp/wi_0/kernel", 1, &config->encoder_d_ff);
   take_extent (
       mapping, "decoder/layers_0/mlp/wi_0/kernel", 1, &config->decoder_d_ff);
-  config->encoder_layers = count_layers (mapping, "encoder/layers_");
-  config->decoder_layers = count_layers (mapping, "decoder/layers_");
+  count_layers (mapping, "encoder/layers_", &config->encoder_layers);
+  count_layers (mapping, "decoder/layers_", &config->decoder_layers);
 }
 
 /* The shapes only know heads times width; a file that says one gives both. */

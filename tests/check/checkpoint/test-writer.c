@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Writing .safetensors: what was written reads the same, and a failure leaves
+ * the old file alone.
+ */
+#include "fixtures.h"
+#include "checkpoint/safetensors-writer.h"
+
+#include <string.h>
+
+static RandomModel *model;
+
+static void
+set_up (void)
+{
+  Mt3Config config = fixture_config ();
+
+  fixture_set_up ();
+  model = random_model_new (&config, 1, FALSE);
+}
+
+static void
+tear_down (void)
+{
+  random_model_free (model);
+  fixture_tear_down ();
+}
+
+/* The random weights are exact in either dtype. */
+static const Mt3DType dtypes[] = {MT3_DTYPE_F32, MT3_DTYPE_F16};
+
+START_TEST (what_is_written_reads_the_same)
+{
+  g_autofree gchar *first = fixture_write (model);
+  g_autoptr (Mt3Model) a = fixture_must_open (first);
+  g_autofree gchar *second = fixture_write_as (model, dtypes[_i]);
+  g_autoptr (Mt3Model) b = fixture_must_open (second);
+  guint n;
+
+  fixture_must_equal (a, b);
+  ck_assert_int_eq (mt3_model_tensors (b, &n)->dtype, dtypes[_i]);
+  ck_assert_uint_eq ((gsize) mt3_model_tensors (b, &n)->data % 8, 0);
+}
+END_TEST
+
+START_TEST (the_same_model_gives_the_same_bytes)
+{
+  g_autofree gchar *path = fixture_write (model), *a = NULL, *b = NULL;
+  g_autofree gchar *again = NULL;
+  gsize n_a, n_b;
+
+  ck_assert (g_file_get_contents (path, &a, &n_a, NULL));
+  again = fixture_write (model);
+  ck_assert (g_file_get_contents (again, &b, &n_b, NULL));
+  ck_assert_uint_eq (n_a, n_b);
+  ck_assert_mem_eq (a, b, n_a);
+}
+END_TEST
+
+START_TEST (transposed_tensors_are_written_in_canonical_layout)
+{
+  Mt3Config config = fixture_config ();
+  g_autoptr (RandomModel) torch = random_model_new (&config, 1, TRUE);
+  g_autofree gchar *path = fixture_write (torch), *out = NULL;
+  g_autoptr (Mt3Model) a = fixture_must_open (path);
+  g_autoptr (Mt3Model) b = NULL;
+  Mt3SafetensorsWrite what = {.metadata = torch->metadata};
+
+  what.tensors = mt3_model_tensors (a, &what.n_tensors);
+  out = fixture_path ("canonical.safetensors");
+  ck_assert (mt3_safetensors_write (out, &what, NULL));
+  b = fixture_must_open (out);
+  fixture_must_equal (a, b);
+  ck_assert_uint_eq (
+      mt3_model_tensor (b, "decoder/logits_dense/kernel")->stride[1], 1);
+}
+END_TEST
+
+static guint
+count_files (void)
+{
+  g_autoptr (GDir) folder = g_dir_open (fixture_folder, 0, NULL);
+  guint n = 0;
+
+  while (g_dir_read_name (folder) != NULL)
+    n++;
+  return n;
+}
+
+START_TEST (a_value_beyond_float16_is_refused_and_the_old_file_stays)
+{
+  g_autofree gchar *path = fixture_path ("model.safetensors"), *data = NULL;
+  gfloat huge[8] = {1, 2, 3, 65520};
+  g_autoptr (GError) error = NULL;
+
+  ck_assert (g_file_set_contents (path, "old", 3, NULL));
+  fixture_find (model, "decoder/decoder_norm/scale")->data = huge;
+  ck_assert (!random_model_write (model, path, MT3_DTYPE_F16, &error));
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_MODEL));
+  ck_assert_msg (strstr (error->message,
+                     "tensor decoder/decoder_norm/scale: 65520") != NULL,
+      "%s", error->message);
+  ck_assert (g_file_get_contents (path, &data, NULL, NULL));
+  ck_assert_str_eq (data, "old");
+  ck_assert_uint_eq (count_files (), 1);
+}
+END_TEST
+
+START_TEST (a_folder_that_is_not_there_cannot_be_written)
+{
+  g_autoptr (GError) error = NULL;
+
+  ck_assert (!random_model_write (
+      model, "/nonexistent/x.safetensors", MT3_DTYPE_F32, &error));
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_IO));
+  ck_assert_ptr_nonnull (strstr (error->message, "/nonexistent/x.safetensors"));
+}
+END_TEST
+
+static void
+count_progress (guint64 done, guint64 total, gpointer user_data)
+{
+  guint64 *last = user_data;
+
+  ck_assert_uint_gt (done, *last);
+  ck_assert_uint_le (done, total);
+  *last = done;
+}
+
+START_TEST (progress_rises_to_the_end)
+{
+  g_autofree gchar *path = fixture_path ("model.safetensors");
+  guint64 last = 0, bytes = 0;
+  const Mt3SafetensorsWrite what = {
+      .tensors = (const Mt3Tensor *) (gpointer) model->tensors->data,
+      .n_tensors = model->tensors->len,
+      .progress = count_progress,
+      .user_data = &last,
+  };
+
+  for (guint i = 0; i < what.n_tensors; i++)
+    bytes += 4 * mt3_tensor_n_elements (&what.tensors[i]);
+  ck_assert (mt3_safetensors_write (path, &what, NULL));
+  ck_assert_uint_eq (last, bytes);
+}
+END_TEST
+
+/* Blocks of 2^18 elements: one row that is longer, and rows that do not fill
+ * the last block. */
+static const gsize shapes[][2] = {{2, 300000}, {700, 400}};
+
+START_TEST (large_tensors_are_written_whole)
+{
+  gsize n = shapes[_i][0] * shapes[_i][1];
+  g_autofree gfloat *values = g_new (gfloat, n);
+  g_autofree gchar *path = fixture_path ("large.safetensors"), *data = NULL;
+  const Mt3Tensor tensor = {.name = "large",
+      .n_dims = 2,
+      .shape = {shapes[_i][0], shapes[_i][1]},
+      .stride = {shapes[_i][1], 1},
+      .data = values};
+  const Mt3SafetensorsWrite what = {.tensors = &tensor, .n_tensors = 1};
+  gsize length;
+
+  for (gsize i = 0; i < n; i++)
+    values[i] = (gfloat) i;
+  ck_assert (mt3_safetensors_write (path, &what, NULL));
+  ck_assert (g_file_get_contents (path, &data, &length, NULL));
+  ck_assert_mem_eq (data + length - 4 * n, values, 4 * n);
+}
+END_TEST
+
+Suite *
+writer_suite (void)
+{
+  Suite *suite = suite_create ("safetensors-writer");
+  TCase *tcase = tcase_create ("safetensors-writer");
+
+  tcase_add_checked_fixture (tcase, set_up, tear_down);
+  tcase_add_loop_test (
+      tcase, what_is_written_reads_the_same, 0, G_N_ELEMENTS (dtypes));
+  tcase_add_test (tcase, the_same_model_gives_the_same_bytes);
+  tcase_add_test (tcase, transposed_tensors_are_written_in_canonical_layout);
+  tcase_add_test (
+      tcase, a_value_beyond_float16_is_refused_and_the_old_file_stays);
+  tcase_add_test (tcase, a_folder_that_is_not_there_cannot_be_written);
+  tcase_add_test (tcase, progress_rises_to_the_end);
+  tcase_add_loop_test (
+      tcase, large_tensors_are_written_whole, 0, G_N_ELEMENTS (shapes));
+  suite_add_tcase (suite, tcase);
+  return suite;
+}
