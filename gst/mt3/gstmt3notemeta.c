@@ -56,16 +56,18 @@ has_note (GstBuffer *buffer, const GstMt3Note *note)
   return FALSE;
 }
 
+/* A part of a buffer goes without notes; that is no failure, and to say it is
+ * one would have GStreamer log an error. */
 static gboolean
 gst_mt3_note_meta_transform (GstBuffer *dest, GstMeta *meta, GstBuffer *buffer,
     GQuark type, gpointer data)
 {
   const GstMt3NoteMeta *note_meta = (GstMt3NoteMeta *) meta;
 
-  if (!GST_META_TRANSFORM_IS_COPY (type) ||
-      ((GstMetaTransformCopy *) data)->region)
+  if (!GST_META_TRANSFORM_IS_COPY (type))
     return FALSE;
-  if (!has_note (dest, &note_meta->note))
+  if (!((const GstMetaTransformCopy *) data)->region &&
+      !has_note (dest, &note_meta->note))
     gst_buffer_add_mt3_note_meta (dest, &note_meta->note);
   return TRUE;
 }
@@ -119,7 +121,7 @@ gst_mt3_note_meta_deserialize (const GstMetaInfo *info, GstBuffer *buffer,
 static const GstMetaInfo *
 register_info (void)
 {
-  GstMetaInfo *info = (GstMetaInfo *) gst_meta_info_new (
+  GstMetaInfo *info = gst_meta_info_new (
       GST_MT3_NOTE_META_API_TYPE, "GstMt3NoteMeta", sizeof (GstMt3NoteMeta));
 
   info->init_func = gst_mt3_note_meta_init;
