@@ -22,6 +22,7 @@ if [[ ${#targets[@]} -eq 0 ]]; then
   mapfile -t targets < <(cd "$root/tests/fuzz" && ls fuzz-*.c)
 fi
 
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 cd "$build"
 for target in "${targets[@]%.c}"; do
   ninja "tests/fuzz/$target" "tests/fuzz/$target-replay"

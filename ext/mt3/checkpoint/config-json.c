@@ -172,6 +172,18 @@ mt3_config_parse (Mt3Config *config, Mt3ConfigMask *given, const gchar *text,
   return TRUE;
 }
 
+gboolean
+mt3_config_is_for_mt3 (const gchar *text)
+{
+  g_autoptr (JsonNode) root =
+      mt3_json_parse (text, strlen (text), "config.json", NULL);
+  const gchar *type = NULL;
+
+  if (root != NULL)
+    type = mt3_json_string (json_node_get_object (root), "model_type");
+  return g_strcmp0 (type, "t5") == 0 || g_strcmp0 (type, "mt3") == 0;
+}
+
 void
 mt3_config_overlay (
     Mt3Config *config, const Mt3Config *from, Mt3ConfigMask mask)

@@ -29,6 +29,11 @@ gchar *mt3_config_to_json (const Mt3Config *config);
 gboolean mt3_config_parse (Mt3Config *config, Mt3ConfigMask *given,
     const gchar *text, const gchar *what, GError **error);
 
+/* Whether a config.json is of such a model: its model_type is "t5" (Hugging
+ * Face) or "mt3". Folders hold many files of that name, and what one says of
+ * the front end no shape contradicts. */
+gboolean mt3_config_is_for_mt3 (const gchar *text);
+
 /* Copies the fields in @mask. */
 void mt3_config_overlay (
     Mt3Config *config, const Mt3Config *from, Mt3ConfigMask mask);

@@ -84,7 +84,8 @@ read_own_words (const Mt3Archive *archive, Mt3Config *config,
   if (metadata != NULL)
     return mt3_config_parse (
         config, given, metadata, "the metadata " MT3_CONFIG_KEY, error);
-  if (archive->config_json != NULL)
+  if (archive->config_json != NULL &&
+      mt3_config_is_for_mt3 (archive->config_json))
     return mt3_config_parse (
         config, given, archive->config_json, "config.json", error);
   return TRUE;

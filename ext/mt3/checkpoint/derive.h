@@ -13,9 +13,10 @@ G_BEGIN_DECLS
 /**
  * mt3_config_derive:
  *
- * For each number, the first of: the metadata MT3_CONFIG_KEY or else the
- * config.json beside the file; the tensors' shapes; the published model of that
- * vocabulary size (1664: the piano model; any other: multitrack).
+ * For each number, the first of: the metadata MT3_CONFIG_KEY or else a
+ * config.json beside the file that is of such a model; the tensors' shapes; the
+ * published model of that vocabulary size (1664: the piano model; any other:
+ * multitrack).
  *
  * Returns: %FALSE, with %MT3_ERROR_MODEL or %MT3_ERROR_FORMAT, when the file's
  *   own words are unusable; @config is then as good as it can be

@@ -92,9 +92,12 @@ gboolean
 mt3_msgpack_is_bounded (const guint8 *data, gsize length)
 {
   guint64 missing[MT3_MSGPACK_MAX_DEPTH + 1] = {1};
-  const guint8 *at = data, *end = data + length;
+  const guint8 *at = data, *end;
   guint depth = 0;
 
+  if (length == 0)
+    return FALSE;
+  end = data + length;
   for (guint n = 0; n < MT3_MSGPACK_MAX_OBJECTS; n++) {
     Head head;
 

@@ -134,8 +134,8 @@ END_TEST
 
 static const gchar *const beside[] = {
     "{\"model_type\":\"t5\",\"d_kv\":4,\"num_heads\":2,\"d_ff\":null}",
-    "{\"num_heads\":2,\"num_decoder_layers\":1}",
-    "{\"head_dim\":4}",
+    "{\"model_type\":\"t5\",\"num_heads\":2,\"num_decoder_layers\":1}",
+    "{\"model_type\":\"mt3\",\"head_dim\":4}",
 };
 
 START_TEST (a_config_json_beside_the_file_gives_what_shapes_cannot)
@@ -149,6 +149,29 @@ START_TEST (a_config_json_beside_the_file_gives_what_shapes_cannot)
   opened = fixture_must_open (path);
   ck_assert_uint_eq (mt3_model_config (opened)->head_dim, 4);
   ck_assert_uint_eq (mt3_model_config (opened)->n_heads, 2);
+}
+END_TEST
+
+static const gchar *const unrelated[] = {
+    "not JSON",
+    "{\"sample_rate\":44100}",
+    "{\"model_type\":\"wav2vec2\",\"sample_rate\":44100}",
+};
+
+START_TEST (a_config_json_of_something_else_is_left_alone)
+{
+  Mt3Config config = fixture_config ();
+  g_autofree gchar *path = NULL, *json = fixture_path ("config.json");
+  g_autoptr (RandomModel) own = NULL;
+  g_autoptr (Mt3Model) opened = NULL;
+
+  config.head_dim = 64;
+  own = random_model_new (&config, 1, FALSE);
+  g_hash_table_remove (own->metadata, MT3_CONFIG_KEY);
+  path = fixture_write (own);
+  ck_assert (g_file_set_contents (json, unrelated[_i], -1, NULL));
+  opened = fixture_must_open (path);
+  ck_assert_uint_eq (mt3_model_config (opened)->sample_rate, 16000);
 }
 END_TEST
 
@@ -311,6 +334,8 @@ model_suite (void)
   tcase_add_loop_test (tcase,
       a_config_json_beside_the_file_gives_what_shapes_cannot, 0,
       G_N_ELEMENTS (beside));
+  tcase_add_loop_test (tcase, a_config_json_of_something_else_is_left_alone, 0,
+      G_N_ELEMENTS (unrelated));
   tcase_add_loop_test (tcase, a_configuration_that_cannot_be_says_why, 0,
       G_N_ELEMENTS (configs));
   tcase_add_test (tcase, a_missing_tensor_is_named);

@@ -37,7 +37,8 @@ write_t5x (const T5xOptions *options)
   g_autofree gchar *path = fixture_path ("config.json");
 
   t5x_write (model, fixture_folder, options);
-  ck_assert (g_file_set_contents (path, "{\"d_kv\":4}", -1, NULL));
+  ck_assert (g_file_set_contents (
+      path, "{\"model_type\":\"mt3\",\"d_kv\":4}", -1, NULL));
 }
 
 static void
