@@ -54,12 +54,13 @@ END_TEST
 START_TEST (test_every_token_comes_back_for_its_event)
 {
   for (guint bins = 1; bins <= 127; bins++) {
-    for (guint token = 3; token < mt3_vocabulary_size (bins); token++) {
-      Mt3Event event = mt3_vocabulary_event (bins, token);
+    guint token = 3;
 
-      ck_assert_int_ne (event.type, MT3_EVENT_INVALID);
-      ck_assert_uint_eq (mt3_vocabulary_token (bins, event), token);
-    }
+    while (token < mt3_vocabulary_size (bins) &&
+           mt3_vocabulary_token (bins, mt3_vocabulary_event (bins, token)) ==
+               token)
+      token++;
+    ck_assert_uint_eq (token, mt3_vocabulary_size (bins));
   }
 }
 END_TEST
