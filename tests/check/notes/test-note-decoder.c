@@ -94,10 +94,12 @@ append_note (GString *text, const Mt3Note *note)
   if (text->len > 0)
     g_string_append (text, ", ");
   g_string_append_printf (text, "%.2f-%.2f ", note->onset, note->offset);
-  if (note->is_drum)
+  if (note->is_drum) {
+    ck_assert_uint_eq (note->program, 0);
     g_string_append_printf (text, "drum %u ", note->pitch);
-  else
+  } else {
     g_string_append_printf (text, "%u@%u ", note->pitch, note->program);
+  }
   g_string_append_printf (text, "%u", note->velocity);
 }
 
