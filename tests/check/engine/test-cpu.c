@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The contract of engine/backend.h, kept by the CPU under the real scheduler:
+ * a window's tokens and log-probabilities are the same to the last bit whatever
+ * the number of threads, slots and streams. The model is tiny and random.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "engine/engine.h"
+
+#define N_WINDOWS 10
+
+static const Mt3Decoding decoding = {40, 0.0f, 0, 1.0f, 0};
+static const Mt3Decoding drawn = {40, 1.0f, 20, 0.9f, 5};
+
+static Mt3Engine *
+open_cpu (guint n_threads, guint n_slots, Mt3Precision precision)
+{
+  Mt3EngineOptions options = {
+      .model_file = g_getenv ("MT3_TINY_MODEL"),
+      .device = MT3_DEVICE_CPU,
+      .precision = precision,
+      .n_threads = n_threads,
+      .batch_size = n_slots,
+  };
+  g_autoptr (GError) error = NULL;
+  Mt3Engine *engine = mt3_engine_open (&options, &error);
+
+  g_assert_no_error (error);
+  return engine;
+}
+
+/* A chord that differs from window to window; the last window is short. */
+static Mt3Window *
+make_window (const Mt3Config *config, guint64 index)
+{
+  gsize n = mt3_config_window_samples (config);
+  Mt3Window *window = g_malloc0 (sizeof (Mt3Window) + n * sizeof (gfloat));
+
+  window->index = index;
+  window->last = index + 1 == N_WINDOWS;
+  window->n_frames = window->last ? 3 : config->window_frames;
+  for (gsize i = 0; i < (gsize) window->n_frames * config->hop_length; i++) {
+    gdouble t = (gdouble) i / config->sample_rate;
+
+    window->samples[i] = (gfloat) (0.3 * sin (2000.0 * (1 + index) * t) +
+                                   0.2 * sin (777.0 * (3 + index % 4) * t));
+  }
+  return window;
+}
+
+/* N_WINDOWS transcripts of each of @n_streams streams, stream after stream. */
+static GPtrArray *
+run_streams (Mt3Engine *engine, const Mt3Decoding *how, guint n_streams)
+{
+  GPtrArray *all =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) mt3_transcript_free);
+  g_autoptr (GPtrArray) streams =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) mt3_stream_free);
+
+  for (guint s = 0; s < n_streams; s++)
+    g_ptr_array_add (streams, mt3_stream_new (engine, how, N_WINDOWS));
+  for (guint i = 0; i < N_WINDOWS; i++)
+    for (guint s = 0; s < n_streams; s++)
+      mt3_stream_push (g_ptr_array_index (streams, s),
+          make_window (mt3_engine_config (engine), i), NULL);
+  for (guint s = 0; s < n_streams; s++)
+    for (guint i = 0; i < N_WINDOWS; i++) {
+      Mt3Transcript *transcript;
+
+      g_assert_cmpint (
+          mt3_stream_pop (g_ptr_array_index (streams, s), &transcript, NULL),
+          ==, MT3_FLOW_OK);
+      g_ptr_array_add (all, transcript);
+    }
+  return all;
+}
+
+static void
+check_equal (const Mt3Transcript *a, const Mt3Transcript *b)
+{
+  ck_assert_uint_eq (a->index, b->index);
+  ck_assert_uint_eq (a->n_tokens, b->n_tokens);
+  ck_assert_int_eq (a->ended, b->ended);
+  ck_assert_mem_eq (a->tokens, b->tokens, a->n_tokens * sizeof (guint16));
+  ck_assert_mem_eq (a->log_probs, b->log_probs, a->n_tokens * sizeof (gfloat));
+}
+
+static const struct {
+  guint n_threads;
+  guint n_slots;
+  guint n_streams;
+} loads[] = {
+    {1, 2, 1},
+    {1, 7, 1},
+    {2, 1, 1},
+    {2, 8, 3},
+    {3, 5, 2},
+    {0, 0, 4},
+};
+
+static const struct {
+  Mt3Precision precision;
+  const Mt3Decoding *decoding;
+} modes[] = {
+    {MT3_PRECISION_EXACT, &decoding},
+    {MT3_PRECISION_EXACT, &drawn},
+    {MT3_PRECISION_FAST, &decoding},
+};
+
+START_TEST (test_results_depend_on_the_window_alone)
+{
+  Mt3Precision precision = modes[_i].precision;
+  g_autoptr (Mt3Engine) alone = open_cpu (1, 1, precision);
+  g_autoptr (GPtrArray) expected = run_streams (alone, modes[_i].decoding, 1);
+
+  g_clear_pointer (&alone, mt3_engine_unref);
+  for (guint l = 0; l < G_N_ELEMENTS (loads); l++) {
+    g_autoptr (Mt3Engine) engine =
+        open_cpu (loads[l].n_threads, loads[l].n_slots, precision);
+    g_autoptr (GPtrArray) found =
+        run_streams (engine, modes[_i].decoding, loads[l].n_streams);
+
+    for (guint i = 0; i < found->len; i++)
+      check_equal (g_ptr_array_index (found, i),
+          g_ptr_array_index (expected, i % N_WINDOWS));
+  }
+}
+END_TEST
+
+START_TEST (test_a_window_is_the_same_after_a_flush)
+{
+  g_autoptr (Mt3Engine) engine = open_cpu (2, 3, MT3_PRECISION_EXACT);
+  g_autoptr (GPtrArray) expected = run_streams (engine, &decoding, 1);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &decoding, N_WINDOWS);
+
+  for (guint round = 0; round < 4; round++) {
+    g_autoptr (Mt3Transcript) transcript = NULL;
+
+    for (guint i = 0; i < 5; i++)
+      mt3_stream_push (
+          stream, make_window (mt3_engine_config (engine), i), NULL);
+    mt3_stream_pop (stream, &transcript, NULL);
+    check_equal (transcript, g_ptr_array_index (expected, 0));
+    mt3_stream_set_flushing (stream, TRUE);
+    mt3_stream_set_flushing (stream, FALSE);
+  }
+}
+END_TEST
+
+int
+main (void)
+{
+  Suite *suite = suite_create ("cpu");
+  TCase *tcase = tcase_create ("cpu");
+  SRunner *runner = srunner_create (suite);
+  gint failed;
+
+  suite_add_tcase (suite, tcase);
+  tcase_add_loop_test (
+      tcase, test_results_depend_on_the_window_alone, 0, G_N_ELEMENTS (modes));
+  tcase_add_test (tcase, test_a_window_is_the_same_after_a_flush);
+  srunner_run_all (runner, CK_ENV);
+  failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
