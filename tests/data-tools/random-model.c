@@ -61,17 +61,18 @@ make_values (const Mt3SchemaTensor *tensor, guint head_dim, guint64 *state)
   gsize n = tensor->shape[0] * columns;
   gfloat *values = g_new (gfloat, n);
   gfloat scale = scale_for (tensor->shape[0]);
+  gboolean logits = strstr (tensor->name, "logits_dense") != NULL;
 
   if (strstr (tensor->name, "query") != NULL)
     scale *= 2.0f * scale_for (head_dim);
   if (strstr (tensor->name, "embedding") != NULL)
     scale = 4.0f;
-  for (gsize i = 0; i < n; i++)
+  for (gsize i = 0; i < n; i++) {
     values[i] =
         tensor->n_dims == 1 ? next_scale (state) : next_weight (state) * scale;
-  if (strstr (tensor->name, "logits_dense") != NULL)
-    for (gsize row = 0; row < tensor->shape[0]; row++)
-      values[row * columns + TOKEN_EOS] *= 2.0f;
+    if (logits && i % columns == TOKEN_EOS)
+      values[i] *= 2.0f;
+  }
   return values;
 }
 

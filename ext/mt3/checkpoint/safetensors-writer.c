@@ -244,16 +244,18 @@ mt3_safetensors_write (
   g_autofree gchar *folder = g_path_get_dirname (path);
   g_autofree gchar *temporary =
       g_build_filename (folder, ".mt3-model-XXXXXX", NULL);
-  g_autofree gfloat *values = g_new (gfloat, BLOCK_ELEMENTS);
-  g_autofree guint16 *halves = g_new (guint16, BLOCK_ELEMENTS);
-  Writer writer = {.what = what, .values = values, .halves = halves};
+  Writer writer = {.what = what};
   gboolean written;
 
   writer.fd = g_mkstemp_full (temporary, O_RDWR | O_CLOEXEC, 0600);
   if (writer.fd < 0)
     return io_error (path, error);
   open_to_umask (writer.fd);
+  writer.values = g_new (gfloat, BLOCK_ELEMENTS);
+  writer.halves = g_new (guint16, BLOCK_ELEMENTS);
   written = write_contents (&writer, path, error);
+  g_free (writer.values);
+  g_free (writer.halves);
   if (written && fsync (writer.fd) != 0)
     written = io_error (path, error);
   if (close (writer.fd) != 0 && written)

@@ -35,7 +35,8 @@ leaf_free (gpointer data)
 
   g_free (leaf->name);
   g_free (leaf->folder);
-  g_clear_pointer (&leaf->array, g_bytes_unref);
+  if (leaf->array != NULL)
+    g_bytes_unref (leaf->array);
   g_clear_error (&leaf->error);
   g_free (leaf);
 }
@@ -48,23 +49,29 @@ key_equals (const msgpack_object *key, const gchar *name)
          memcmp (key->via.str.ptr, name, key->via.str.size) == 0;
 }
 
-static const msgpack_object *
-lookup (const msgpack_object *map, const gchar *name)
+static gboolean
+lookup (
+    const msgpack_object *map, const gchar *name, const msgpack_object **value)
 {
-  if (map == NULL || map->type != MSGPACK_OBJECT_MAP)
-    return NULL;
-  for (guint32 i = 0; i < map->via.map.size; i++)
-    if (key_equals (&map->via.map.ptr[i].key, name))
-      return &map->via.map.ptr[i].val;
-  return NULL;
+  if (map->type != MSGPACK_OBJECT_MAP)
+    return FALSE;
+  for (guint32 i = 0; i < map->via.map.size; i++) {
+    if (key_equals (&map->via.map.ptr[i].key, name)) {
+      *value = &map->via.map.ptr[i].val;
+      return TRUE;
+    }
+  }
+  return FALSE;
 }
 
 static gchar *
-string_of (const msgpack_object *object)
+lookup_string (const msgpack_object *map, const gchar *name)
 {
-  if (object == NULL || object->type != MSGPACK_OBJECT_STR)
+  const msgpack_object *value;
+
+  if (!lookup (map, name, &value) || value->type != MSGPACK_OBJECT_STR)
     return NULL;
-  return g_strndup (object->via.str.ptr, object->via.str.size);
+  return g_strndup (value->via.str.ptr, value->via.str.size);
 }
 
 static Leaf *
@@ -153,7 +160,7 @@ add_inline (Walk *walk, const msgpack_object_ext *ext, GError **error)
 static gboolean
 add_reference (Walk *walk, const msgpack_object *kvstore, GError **error)
 {
-  g_autofree gchar *path = string_of (lookup (kvstore, "path"));
+  g_autofree gchar *path = lookup_string (kvstore, "path");
   g_autofree gchar *base = NULL;
 
   if (path == NULL || path[0] == '\0')
@@ -175,14 +182,15 @@ walk_map (Walk *walk, const msgpack_object_map *map, GError **error)
   gsize length = walk->name->len;
 
   for (guint32 i = 0; i < map->size; i++) {
-    const msgpack_object *key = &map->ptr[i].key;
+    const msgpack_object_kv *pair = map->ptr + i;
 
-    if (key->type != MSGPACK_OBJECT_STR)
+    if (pair->key.type != MSGPACK_OBJECT_STR)
       return damaged (walk, "a key that is not a string", error);
     if (length > 0)
       g_string_append_c (walk->name, '/');
-    g_string_append_len (walk->name, key->via.str.ptr, key->via.str.size);
-    if (!walk_node (walk, &map->ptr[i].val, error))
+    g_string_append_len (
+        walk->name, pair->key.via.str.ptr, pair->key.via.str.size);
+    if (!walk_node (walk, &pair->val, error))
       return FALSE;
     g_string_truncate (walk->name, length);
   }
@@ -192,9 +200,9 @@ walk_map (Walk *walk, const msgpack_object_map *map, GError **error)
 static gboolean
 walk_node (Walk *walk, const msgpack_object *node, GError **error)
 {
-  const msgpack_object *kvstore = lookup (node, "kvstore");
+  const msgpack_object *kvstore;
 
-  if (kvstore != NULL)
+  if (lookup (node, "kvstore", &kvstore))
     return add_reference (walk, kvstore, error);
   if (node->type == MSGPACK_OBJECT_MAP)
     return walk_map (walk, &node->via.map, error);
@@ -204,30 +212,34 @@ walk_node (Walk *walk, const msgpack_object *node, GError **error)
 }
 
 static gboolean
+walk_target (Walk *walk, const msgpack_object *tree, GError **error)
+{
+  const msgpack_object *optimizer, *target;
+
+  if (lookup (tree, "optimizer", &optimizer))
+    tree = optimizer;
+  if (!lookup (tree, "target", &target))
+    return damaged (walk, "no target: expected a T5X checkpoint", error);
+  return walk_node (walk, target, error);
+}
+
+static gboolean
 walk_tree (Walk *walk, GError **error)
 {
   gsize length;
   const gchar *data = g_bytes_get_data (walk->tree, &length);
-  const msgpack_object *target;
   msgpack_unpacked unpacked;
-  gboolean sound = FALSE;
+  gboolean sound;
   size_t offset = 0;
 
   if (!mt3_msgpack_is_bounded ((const guint8 *) data, length))
     return damaged (walk, "not msgpack; damaged or truncated", error);
   msgpack_unpacked_init (&unpacked);
-  if (msgpack_unpack_next (&unpacked, data, length, &offset) !=
-      MSGPACK_UNPACK_SUCCESS) {
-    damaged (walk, "msgpack cannot read it", error);
-  } else {
-    target = lookup (lookup (&unpacked.data, "optimizer"), "target");
-    if (target == NULL)
-      target = lookup (&unpacked.data, "target");
-    if (target == NULL)
-      damaged (walk, "no target: expected a T5X checkpoint", error);
-    else
-      sound = walk_node (walk, target, error);
-  }
+  if (msgpack_unpack_next (&unpacked, data, length, &offset) ==
+      MSGPACK_UNPACK_SUCCESS)
+    sound = walk_target (walk, &unpacked.data, error);
+  else
+    sound = damaged (walk, "msgpack cannot read it", error);
   msgpack_unpacked_destroy (&unpacked);
   return sound;
 }
