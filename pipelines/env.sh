@@ -19,20 +19,7 @@ fail () {
   exit 1
 }
 
-# A python3 that has the named modules: Debian's packages serve only Debian's
-# python3, which need not be the first on PATH.
-python_with () {
-  local python
-  for python in python3 /usr/bin/python3; do
-    if "$python" -c "import $1" 2>/dev/null; then
-      echo "$python"
-      return
-    fi
-  done
-  fail "no python3 has the modules $1; run pipelines/install-packages.sh recipes"
-}
-
 require_plugin () {
-  gst-inspect-1.0 --exists mt3transcribe ||
+  gst-inspect-1.0 mt3transcribe >/dev/null 2>&1 ||
     fail "GStreamer does not know mt3transcribe, and $mt3_build has none. Build it: meson setup build && ninja -C build"
 }

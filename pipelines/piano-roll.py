@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Draws the notes of a MIDI file as a picture: a colour for each instrument,
 drums in lanes of their own below."""
@@ -10,7 +10,7 @@ try:
     from midi_notes import read_notes
 except ImportError as error:
     sys.exit(f'piano-roll.py: {error}. On Debian: apt-get install '
-             'python3-pil python3-mido (and run /usr/bin/python3).')
+             'python3-pil python3-mido.')
 
 WIDTH, MARGIN, ROW, LANE = 1500, 48, 8, 14
 PAPER, GRID, BLACK_KEY, INK = '#ffffff', '#d9dee5', '#f3f5f8', '#2b333d'

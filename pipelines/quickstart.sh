@@ -45,7 +45,7 @@ render_demo () {
   local folder=$mt3_build/demo
   mkdir -p "$folder"
   audio=$folder/piece.wav output=$folder/transcription.mid
-  "$python" "$mt3_root/pipelines/demo-piece.py" "$folder/piece.mid"
+  "$mt3_root/pipelines/demo-piece.py" "$folder/piece.mid"
   "$mt3_root/pipelines/play-midi.sh" "$folder/piece.mid" "$audio"
 }
 
@@ -57,7 +57,6 @@ say 'Packages'
 groups=(build run recipes)
 [[ -n $audio ]] || groups+=(demo)
 "$mt3_root/pipelines/install-packages.sh" "${groups[@]}"
-python=$(python_with mido,PIL)
 
 say "Building in $mt3_build"
 build
@@ -74,6 +73,6 @@ say "Transcribing $audio"
 "$mt3_root/pipelines/transcribe-file.sh" "$audio" "$output"
 
 picture=${output%.mid}.png
-"$python" "$mt3_root/pipelines/piano-roll.py" "$output" "$picture"
+"$mt3_root/pipelines/piano-roll.py" "$output" "$picture"
 say "MIDI file:  $output"
 say "Piano roll: $picture"

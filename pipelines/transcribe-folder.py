@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Transcribes every audio and video file of a folder, in one process.
 
@@ -21,7 +21,7 @@ try:
     from gi.repository import GLib, Gst
 except (ImportError, ValueError) as error:
     sys.exit(f'transcribe-folder.py: {error}. On Debian: apt-get install '
-             'python3-gi gir1.2-gstreamer-1.0 (and run /usr/bin/python3).')
+             'python3-gi gir1.2-gstreamer-1.0.')
 
 PIPELINE = ('filesrc name=source ! decodebin caps=audio/x-raw '
             'expose-all-streams=false ! mt3transcribe name=mt3 ! '

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Transcribes a folder of clips and prints the MT3 paper's metrics.
 
@@ -21,7 +21,7 @@ try:
     from midi_notes import read_notes
 except ImportError as error:
     sys.exit(f'accuracy.py: {error}. On Debian: apt-get install '
-             'python3-mir-eval python3-mido (and run /usr/bin/python3).')
+             'python3-mir-eval python3-mido.')
 
 # First words of a clip's name: kind, onset tolerance in seconds. References
 # that were aligned by a program rather than played are good to 100 ms.
