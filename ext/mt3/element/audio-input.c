@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <math.h>
+
 #include "element/audio-input.h"
 #include "element/debug.h"
 
 #define GST_CAT_DEFAULT gst_mt3_audio_input_debug
 
-/* Samples given out at a time: bounds memory even where one input frame
- * becomes thousands of samples. */
+/* Values worked on at a time: bounds memory even where a frame has a thousand
+ * channels or becomes thousands of samples. */
 #define BLOCK 16384
 
 /* Timestamps may wander by this much, for this long, before they count. The
@@ -28,10 +30,13 @@ struct _GstMt3AudioInput {
   gpointer user_data;
 
   GstAudioInfo info;
-  GstAudioConverter *converter;
+  GstAudioResampler *resampler; /* NULL: it has our rate */
   GstAudioStreamAlign *align;
-  gfloat *block;
-  gsize block_size;
+  gdouble *unpacked; /* BLOCK values: gdouble or gint32 */
+  gdouble *mono; /* BLOCK frames */
+  gdouble *resampled;
+  gfloat *out;
+  gsize out_size; /* of the last two */
 
   /* Of the current format: frames taken, samples given out. */
   guint64 in_frames;
@@ -44,6 +49,16 @@ struct _GstMt3AudioInput {
   guint64 n_replaced;
 };
 
+static void
+gst_mt3_audio_input_reserve (GstMt3AudioInput *input, gsize n_out)
+{
+  if (n_out <= input->out_size)
+    return;
+  input->resampled = g_renew (gdouble, input->resampled, n_out);
+  input->out = g_renew (gfloat, input->out, n_out);
+  input->out_size = n_out;
+}
+
 GstMt3AudioInput *
 gst_mt3_audio_input_new (
     guint rate, GstMt3AudioInputFunc func, gpointer user_data)
@@ -55,24 +70,24 @@ gst_mt3_audio_input_new (
   input->user_data = user_data;
   input->align =
       gst_audio_stream_align_new (rate, ALIGNMENT_THRESHOLD, DISCONT_WAIT);
+  input->unpacked = g_new (gdouble, BLOCK);
+  input->mono = g_new (gdouble, BLOCK);
+  gst_mt3_audio_input_reserve (input, BLOCK);
   gst_audio_info_init (&input->info);
   gst_mt3_audio_input_reset (input);
 
   return input;
 }
 
-static void
-gst_mt3_audio_input_clear_converter (GstMt3AudioInput *input)
-{
-  g_clear_pointer (&input->converter, gst_audio_converter_free);
-}
-
 void
 gst_mt3_audio_input_free (GstMt3AudioInput *input)
 {
-  gst_mt3_audio_input_clear_converter (input);
+  g_clear_pointer (&input->resampler, gst_audio_resampler_free);
   gst_audio_stream_align_free (input->align);
-  g_free (input->block);
+  g_free (input->unpacked);
+  g_free (input->mono);
+  g_free (input->resampled);
+  g_free (input->out);
   g_free (input);
 }
 
@@ -86,8 +101,8 @@ gst_mt3_audio_input_forget_time (GstMt3AudioInput *input)
 void
 gst_mt3_audio_input_reset (GstMt3AudioInput *input)
 {
-  if (input->converter)
-    gst_audio_converter_reset (input->converter);
+  if (input->resampler)
+    gst_audio_resampler_reset (input->resampler);
   input->in_frames = 0;
   input->out_samples = 0;
   input->n_replaced = 0;
@@ -123,44 +138,47 @@ gst_mt3_audio_input_emit (
   return input->func (samples, n_samples, input->user_data);
 }
 
-/* Runs @n_frames (NULL: of silence) through the converter; gives out at most
- * @limit samples. */
+/* Runs @n_frames of @mono (NULL: of silence) through the resampler; gives out
+ * at most @limit samples. */
 static GstFlowReturn
-gst_mt3_audio_input_convert (
-    GstMt3AudioInput *input, gpointer *planes, gsize n_frames, guint64 limit)
+gst_mt3_audio_input_resample (
+    GstMt3AudioInput *input, gdouble *mono, gsize n_frames, guint64 limit)
 {
-  gsize n_out = gst_audio_converter_get_out_frames (input->converter, n_frames);
-  gpointer out[1];
+  gsize n_out = n_frames;
 
-  if (n_out > input->block_size) {
-    input->block = g_renew (gfloat, input->block, n_out);
-    input->block_size = n_out;
+  if (input->resampler) {
+    gpointer in[1] = {mono}, out[1];
+
+    n_out = gst_audio_resampler_get_out_frames (input->resampler, n_frames);
+    gst_mt3_audio_input_reserve (input, n_out);
+    out[0] = input->resampled;
+    gst_audio_resampler_resample (
+        input->resampler, mono ? in : NULL, n_frames, out, n_out);
+    mono = input->resampled;
   }
-  out[0] = input->block;
-  if (!gst_audio_converter_samples (
-          input->converter, 0, planes, n_frames, out, n_out))
-    return GST_FLOW_ERROR;
+  n_out = (gsize) MIN ((guint64) n_out, limit);
+  for (gsize i = 0; i < n_out; i++)
+    input->out[i] = (gfloat) mono[i];
 
-  return gst_mt3_audio_input_emit (
-      input, input->block, MIN ((guint64) n_out, limit));
+  return gst_mt3_audio_input_emit (input, input->out, n_out);
 }
 
 static GstFlowReturn
-gst_mt3_audio_input_flush_converter (GstMt3AudioInput *input)
+gst_mt3_audio_input_flush_resampler (GstMt3AudioInput *input)
 {
   GstFlowReturn ret = GST_FLOW_OK;
   gsize n_frames;
   guint64 due;
 
-  if (!input->converter)
+  if (!input->resampler)
     return GST_FLOW_OK;
 
   /* Enough silence to push out all that is held, and at least one sample. */
-  n_frames = gst_audio_converter_get_max_latency (input->converter) +
+  n_frames = gst_audio_resampler_get_max_latency (input->resampler) +
              GST_AUDIO_INFO_RATE (&input->info) / input->rate + 1;
   while (ret == GST_FLOW_OK && (due = gst_mt3_audio_input_due (input)) > 0)
-    ret = gst_mt3_audio_input_convert (input, NULL, n_frames, due);
-  gst_audio_converter_reset (input->converter);
+    ret = gst_mt3_audio_input_resample (input, NULL, n_frames, due);
+  gst_audio_resampler_reset (input->resampler);
 
   return ret;
 }
@@ -170,50 +188,26 @@ gst_mt3_audio_input_drain (GstMt3AudioInput *input)
 {
   gst_mt3_audio_input_forget_time (input);
 
-  return gst_mt3_audio_input_flush_converter (input);
+  return gst_mt3_audio_input_flush_resampler (input);
 }
 
-/* The average of all channels. GstAudioConverter's own matrices weigh by
- * position and give up on channels without one. */
-static void
-gst_mt3_audio_input_set_average (GstStructure *config, guint channels)
+static GstAudioResampler *
+gst_mt3_audio_input_new_resampler (guint in_rate, guint out_rate)
 {
-  GValue matrix = G_VALUE_INIT, row = G_VALUE_INIT, weight = G_VALUE_INIT;
+  GstAudioResampler *resampler;
+  GstStructure *options;
 
-  g_value_init (&matrix, GST_TYPE_ARRAY);
-  g_value_init (&row, GST_TYPE_ARRAY);
-  g_value_init (&weight, G_TYPE_DOUBLE);
-  g_value_set_double (&weight, 1.0 / channels);
-  for (guint i = 0; i < channels; i++)
-    gst_value_array_append_value (&row, &weight);
-  gst_value_array_append_and_take_value (&matrix, &row);
-  gst_structure_take_value (
-      config, GST_AUDIO_CONVERTER_OPT_MIX_MATRIX, &matrix);
-  g_value_unset (&weight);
-}
-
-static GstAudioConverter *
-gst_mt3_audio_input_new_converter (
-    GstMt3AudioInput *input, const GstAudioInfo *info)
-{
-  GstAudioInfo in = *info, out;
-  GstStructure *config;
-
-  config = gst_structure_new ("GstAudioConverter",
-      GST_AUDIO_CONVERTER_OPT_RESAMPLER_METHOD, GST_TYPE_AUDIO_RESAMPLER_METHOD,
-      RESAMPLER_METHOD, NULL);
+  if (in_rate == out_rate)
+    return NULL;
+  options = gst_structure_new_empty ("resampler");
   gst_audio_resampler_options_set_quality (
-      RESAMPLER_METHOD, RESAMPLER_QUALITY, in.rate, input->rate, config);
-  if (in.channels > 1)
-    gst_mt3_audio_input_set_average (config, in.channels);
-  gst_audio_info_set_format (&out, GST_AUDIO_FORMAT_F32, input->rate, 1, NULL);
-  /* One channel lies in memory alike in both layouts; saying so keeps the
-   * converter's pass-through. */
-  if (in.channels == 1)
-    in.layout = out.layout;
+      RESAMPLER_METHOD, RESAMPLER_QUALITY, in_rate, out_rate, options);
+  resampler =
+      gst_audio_resampler_new (RESAMPLER_METHOD, GST_AUDIO_RESAMPLER_FLAG_NONE,
+          GST_AUDIO_FORMAT_F64, 1, in_rate, out_rate, options);
+  gst_structure_free (options);
 
-  return gst_audio_converter_new (
-      GST_AUDIO_CONVERTER_FLAG_NONE, &in, &out, config);
+  return resampler;
 }
 
 /* When the next frame is expected. */
@@ -228,17 +222,16 @@ gst_mt3_audio_input_next_pts (GstMt3AudioInput *input)
 GstFlowReturn
 gst_mt3_audio_input_set_info (GstMt3AudioInput *input, const GstAudioInfo *info)
 {
-  GstFlowReturn ret = gst_mt3_audio_input_flush_converter (input);
+  GstFlowReturn ret = gst_mt3_audio_input_flush_resampler (input);
 
   if (GST_CLOCK_TIME_IS_VALID (input->origin))
     input->origin = gst_mt3_audio_input_next_pts (input);
-  gst_mt3_audio_input_clear_converter (input);
+  g_clear_pointer (&input->resampler, gst_audio_resampler_free);
   input->in_frames = input->out_samples = input->origin_frame = 0;
   input->info = *info;
-  input->converter = gst_mt3_audio_input_new_converter (input, info);
+  input->resampler =
+      gst_mt3_audio_input_new_resampler (info->rate, input->rate);
   gst_audio_stream_align_set_rate (input->align, info->rate);
-  if (!input->converter)
-    return GST_FLOW_NOT_NEGOTIATED;
 
   GST_INFO ("%s, %d Hz, %d channels to %u Hz mono float",
       gst_audio_format_to_string (GST_AUDIO_INFO_FORMAT (info)), info->rate,
@@ -250,7 +243,7 @@ gst_mt3_audio_input_set_info (GstMt3AudioInput *input, const GstAudioInfo *info)
 static GstFlowReturn
 gst_mt3_audio_input_silence (GstMt3AudioInput *input, guint64 n_frames)
 {
-  GstFlowReturn ret = gst_mt3_audio_input_flush_converter (input);
+  GstFlowReturn ret = gst_mt3_audio_input_flush_resampler (input);
 
   if (ret != GST_FLOW_OK)
     return ret;
@@ -304,7 +297,7 @@ gst_mt3_audio_input_gap (
   guint64 n_frames = 0;
   GstFlowReturn ret;
 
-  if (!input->converter)
+  if (GST_AUDIO_INFO_FORMAT (&input->info) == GST_AUDIO_FORMAT_UNKNOWN)
     return GST_FLOW_OK;
   if (GST_CLOCK_TIME_IS_VALID (duration))
     n_frames = gst_util_uint64_scale_round (
@@ -318,94 +311,100 @@ gst_mt3_audio_input_gap (
 }
 
 /* A NaN would spread through the resampler's whole filter: it must go before.
- * Works on the exponent bits, so that every byte order is treated alike. */
-static guint
-gst_mt3_audio_input_replace (
-    const GstAudioFormatInfo *finfo, guint8 *data, gsize size, gboolean write)
+ */
+static inline gdouble
+gst_mt3_audio_input_finite (GstMt3AudioInput *input, gdouble value)
 {
-  gsize width = GST_AUDIO_FORMAT_INFO_WIDTH (finfo) / 8;
-  gboolean little = GST_AUDIO_FORMAT_INFO_IS_LITTLE_ENDIAN (finfo);
-  guint n_found = 0;
-
-  for (gsize i = 0; i + width <= size; i += width) {
-    guint8 *sample = data + i;
-    guint high = little ? GST_READ_UINT16_LE (sample + width - 2)
-                        : GST_READ_UINT16_BE (sample);
-    guint exponent = width == 4 ? 0x7f80 : 0x7ff0;
-
-    if ((high & exponent) != exponent)
-      continue;
-    n_found++;
-    if (write)
-      memset (sample, 0, width);
-  }
-  return n_found;
+  if (G_LIKELY (isfinite (value)))
+    return value;
+  input->n_replaced++;
+  return 0.0;
 }
 
-static GstBuffer *
-gst_mt3_audio_input_sanitize (GstMt3AudioInput *input, GstBuffer *buffer)
+/* To doubles, exactly: the format's own functions make denormals zero. */
+static void
+gst_mt3_audio_input_unpack_f32 (
+    gdouble *unpacked, const gfloat *data, gsize n_values)
+{
+  for (gsize i = 0; i < n_values; i++)
+    unpacked[i] = data[i];
+}
+
+/* Adds @n_frames of @n_channels, packed at @data, to the mono block. */
+static void
+gst_mt3_audio_input_add (GstMt3AudioInput *input, gconstpointer data,
+    guint n_channels, gsize n_frames)
 {
   const GstAudioFormatInfo *finfo = input->info.finfo;
-  GstMapInfo map;
-  guint n_found;
+  const gint32 *ints = (const gint32 *) input->unpacked;
+  const gdouble *floats = input->unpacked;
+  gboolean is_float = finfo->unpack_format == GST_AUDIO_FORMAT_F64;
 
-  if (!GST_AUDIO_FORMAT_INFO_IS_FLOAT (finfo) ||
-      !gst_buffer_map (buffer, &map, GST_MAP_READ))
-    return buffer;
-  n_found = gst_mt3_audio_input_replace (finfo, map.data, map.size, FALSE);
-  gst_buffer_unmap (buffer, &map);
-  if (n_found == 0)
-    return buffer;
+  if (finfo->format == GST_AUDIO_FORMAT_F32)
+    gst_mt3_audio_input_unpack_f32 (
+        input->unpacked, data, n_frames * n_channels);
+  else
+    finfo->unpack_func (finfo, GST_AUDIO_PACK_FLAG_TRUNCATE_RANGE,
+        input->unpacked, (gpointer) data, n_frames * n_channels);
+  for (gsize i = 0; i < n_frames; i++)
+    for (guint c = 0; c < n_channels; c++) {
+      gsize at = i * n_channels + c;
 
-  GST_DEBUG ("%u samples are not finite", n_found);
-  buffer = gst_buffer_make_writable (buffer);
-  if (gst_buffer_map (buffer, &map, GST_MAP_READWRITE)) {
-    input->n_replaced +=
-        gst_mt3_audio_input_replace (finfo, map.data, map.size, TRUE);
-    gst_buffer_unmap (buffer, &map);
-  }
-  return buffer;
+      input->mono[i] += is_float
+                            ? gst_mt3_audio_input_finite (input, floats[at])
+                            : ints[at] / 2147483648.0;
+    }
 }
 
-/* A GstAudioMeta describes the buffer in place of the caps; one that differs
- * from them would lead the converter past the planes. */
-static gboolean
-gst_mt3_audio_input_map (
-    GstMt3AudioInput *input, GstBuffer *buffer, GstAudioBuffer *audio)
+/* The average of all channels. GstAudioConverter weighs by position, and ends
+ * at 63 channels. */
+static void
+gst_mt3_audio_input_average (GstMt3AudioInput *input,
+    const GstAudioBuffer *audio, gsize first, gsize n_frames)
 {
-  if (!gst_audio_buffer_map (audio, &input->info, buffer, GST_MAP_READ))
-    return FALSE;
-  if (audio->info.finfo == input->info.finfo &&
-      audio->info.channels == input->info.channels &&
-      audio->info.layout == input->info.layout)
-    return TRUE;
-
-  gst_audio_buffer_unmap (audio);
-  return FALSE;
-}
-
-/* Converts a mapped buffer in blocks. */
-static GstFlowReturn
-gst_mt3_audio_input_convert_all (GstMt3AudioInput *input, GstAudioBuffer *audio)
-{
-  gint rate = GST_AUDIO_INFO_RATE (&input->info);
-  gsize n_left = audio->n_samples;
-  gsize block = MAX (1, gst_util_uint64_scale (BLOCK, rate, input->rate));
   gboolean planar = audio->info.layout == GST_AUDIO_LAYOUT_NON_INTERLEAVED;
+  guint n_channels = audio->info.channels;
   gsize stride = planar ? GST_AUDIO_INFO_BPS (&audio->info)
                         : GST_AUDIO_INFO_BPF (&audio->info);
-  g_autofree gpointer *planes =
-      g_memdup2 (audio->planes, audio->n_planes * sizeof (gpointer));
+
+  /* Not 0.0, which would make one channel's -0.0 another value. */
+  for (gsize i = 0; i < n_frames; i++)
+    input->mono[i] = -0.0;
+  for (gint i = 0; i < audio->n_planes; i++)
+    gst_mt3_audio_input_add (input,
+        (const guint8 *) audio->planes[i] + first * stride,
+        planar ? 1 : n_channels, n_frames);
+  if (n_channels > 1)
+    for (gsize i = 0; i < n_frames; i++)
+      input->mono[i] /= n_channels;
+}
+
+/* Frames that keep both what they take and what they become within a block. */
+static gsize
+gst_mt3_audio_input_block_frames (GstMt3AudioInput *input)
+{
+  guint64 frames = gst_util_uint64_scale (
+      BLOCK, GST_AUDIO_INFO_RATE (&input->info), input->rate);
+
+  guint64 most = BLOCK / GST_AUDIO_INFO_CHANNELS (&input->info);
+
+  return CLAMP (frames, 1, most);
+}
+
+static GstFlowReturn
+gst_mt3_audio_input_convert_all (
+    GstMt3AudioInput *input, const GstAudioBuffer *audio)
+{
+  gsize block = gst_mt3_audio_input_block_frames (input);
   GstFlowReturn ret = GST_FLOW_OK;
 
-  while (n_left > 0 && ret == GST_FLOW_OK) {
-    gsize n = MIN (block, n_left);
+  for (gsize at = 0; at < audio->n_samples && ret == GST_FLOW_OK; at += block) {
+    gsize n_frames = MIN (block, audio->n_samples - at);
 
-    input->in_frames += n;
-    ret = gst_mt3_audio_input_convert (input, planes, n, G_MAXUINT64);
-    for (gint i = 0; i < audio->n_planes; i++)
-      planes[i] = (guint8 *) planes[i] + n * stride;
-    n_left -= n;
+    gst_mt3_audio_input_average (input, audio, at, n_frames);
+    input->in_frames += n_frames;
+    ret = gst_mt3_audio_input_resample (
+        input, input->mono, n_frames, G_MAXUINT64);
   }
   return ret;
 }
@@ -418,12 +417,11 @@ gst_mt3_audio_input_push (GstMt3AudioInput *input, GstBuffer *buffer)
   GstAudioBuffer audio;
   GstFlowReturn ret;
 
-  if (!input->converter) {
+  if (GST_AUDIO_INFO_FORMAT (&input->info) == GST_AUDIO_FORMAT_UNKNOWN) {
     gst_buffer_unref (buffer);
     return GST_FLOW_NOT_NEGOTIATED;
   }
-  buffer = gst_mt3_audio_input_sanitize (input, buffer);
-  if (!gst_mt3_audio_input_map (input, buffer, &audio)) {
+  if (!gst_audio_buffer_map (&audio, &input->info, buffer, GST_MAP_READ)) {
     gst_buffer_unref (buffer);
     return GST_FLOW_ERROR;
   }

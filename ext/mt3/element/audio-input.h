@@ -10,9 +10,10 @@
 G_BEGIN_DECLS
 
 /* Limits of what can be negotiated. The resampler's filter grows with the
- * rate, the mixing matrix with the channels: both stay small up to here. */
+ * rate; a GstMemory cannot be mapped more than 255 times at once, as
+ * gst_audio_buffer_map() does for each channel that has a plane of its own. */
 #define GST_MT3_MAX_RATE 768000
-#define GST_MT3_MAX_CHANNELS 1024
+#define GST_MT3_MAX_CHANNELS 255
 
 typedef struct _GstMt3AudioInput GstMt3AudioInput;
 

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "scripted-engine.h"
+
+#include <string.h>
+
+#include "error.h"
+#include "vocabulary/vocabulary.h"
+
+#define N_SLOTS 4
+#define MAX_TOKENS 16
+
+typedef struct {
+  gboolean active;
+  guint n_tokens;
+  guint16 tokens[MAX_TOKENS];
+  gfloat log_probs[MAX_TOKENS];
+} Slot;
+
+typedef struct {
+  Mt3Backend base;
+  Slot slots[N_SLOTS];
+} ScriptedBackend;
+
+Script script;
+
+static const Mt3Config config = {
+    .sample_rate = SCRIPT_RATE,
+    .hop_length = 128,
+    .fft_length = 2048,
+    .n_mels = 512,
+    .window_frames = SCRIPT_WINDOW / 128,
+    .vocab_size = 1536,
+    .max_tokens = 1024,
+    .velocity_bins = 1,
+    .ties = TRUE,
+};
+
+static void
+add_token (Slot *slot, Mt3EventType type, guint value)
+{
+  Mt3Event event = {type, value};
+
+  slot->tokens[slot->n_tokens] =
+      mt3_vocabulary_token (config.velocity_bins, event);
+  slot->log_probs[slot->n_tokens] = -0.125f;
+  slot->n_tokens++;
+}
+
+static void
+write_tokens (Slot *slot, const Mt3BackendWindow *window)
+{
+  gboolean audible = FALSE;
+  guint pitch = 60 + window->index % 12;
+
+  for (guint i = 0; i < SCRIPT_WINDOW && !audible; i++)
+    audible = window->samples[i] != 0.0f;
+  slot->n_tokens = 0;
+  add_token (slot, MT3_EVENT_TIE, 0);
+  if (!audible)
+    return;
+  add_token (slot, MT3_EVENT_SHIFT, 5);
+  add_token (slot, MT3_EVENT_PROGRAM, 40);
+  add_token (slot, MT3_EVENT_VELOCITY, 1);
+  add_token (slot, MT3_EVENT_PITCH, pitch);
+  add_token (slot, MT3_EVENT_SHIFT, 15);
+  add_token (slot, MT3_EVENT_VELOCITY, 0);
+  add_token (slot, MT3_EVENT_PITCH, pitch);
+}
+
+static void
+record_window (const Mt3BackendWindow *window)
+{
+  ScriptWindow *copy = g_new (ScriptWindow, 1);
+
+  copy->index = window->index;
+  copy->n_frames = window->n_frames;
+  memcpy (copy->samples, window->samples, sizeof copy->samples);
+  g_ptr_array_add (script.windows, copy);
+  script.max_tokens = window->decoding.max_tokens;
+}
+
+static gboolean
+scripted_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
+    guint n_windows, GError **error)
+{
+  ScriptedBackend *self = (ScriptedBackend *) backend;
+  gboolean fails = FALSE;
+
+  g_mutex_lock (&script.lock);
+  for (guint i = 0; i < n_windows; i++) {
+    Slot *slot = &self->slots[windows[i].slot];
+
+    slot->active = TRUE;
+    write_tokens (slot, &windows[i]);
+    record_window (&windows[i]);
+    fails |= script.fail_at == (gint64) windows[i].index;
+  }
+  g_mutex_unlock (&script.lock);
+  if (fails)
+    g_set_error (error, MT3_ERROR, MT3_ERROR_DEVICE, "the device was lost");
+  return !fails;
+}
+
+static gboolean
+scripted_decode (Mt3Backend *backend, guint n_steps, guint *finished,
+    guint *n_finished, GError **error)
+{
+  ScriptedBackend *self = (ScriptedBackend *) backend;
+
+  g_mutex_lock (&script.lock);
+  script.is_held = script.hold_decode;
+  g_cond_broadcast (&script.changed);
+  while (script.hold_decode)
+    g_cond_wait (&script.changed, &script.lock);
+  script.is_held = FALSE;
+  g_mutex_unlock (&script.lock);
+
+  *n_finished = 0;
+  for (guint i = 0; i < N_SLOTS; i++) {
+    if (!self->slots[i].active)
+      continue;
+    self->slots[i].active = FALSE;
+    finished[(*n_finished)++] = i;
+  }
+  return TRUE;
+}
+
+static void
+scripted_result (Mt3Backend *backend, guint slot, Mt3BackendResult *result)
+{
+  ScriptedBackend *self = (ScriptedBackend *) backend;
+
+  *result = (Mt3BackendResult){
+      .n_tokens = self->slots[slot].n_tokens,
+      .tokens = self->slots[slot].tokens,
+      .log_probs = self->slots[slot].log_probs,
+      .ended = TRUE,
+  };
+}
+
+static void
+scripted_release (Mt3Backend *backend, guint slot)
+{
+  ((ScriptedBackend *) backend)->slots[slot].active = FALSE;
+}
+
+static void
+scripted_memory (Mt3Backend *backend, guint64 *host, guint64 *device)
+{
+  *host = sizeof (ScriptedBackend);
+  *device = 0;
+}
+
+static void
+scripted_close (Mt3Backend *backend)
+{
+  g_free (backend->description);
+  g_free (backend);
+  g_mutex_lock (&script.lock);
+  script.n_engines--;
+  g_cond_broadcast (&script.changed);
+  g_mutex_unlock (&script.lock);
+}
+
+static Mt3Engine *
+new_engine (void)
+{
+  ScriptedBackend *self = g_new0 (ScriptedBackend, 1);
+
+  self->base = (Mt3Backend){
+      .name = "cpu",
+      .description = g_strdup ("scripted"),
+      .precision = MT3_PRECISION_EXACT,
+      .n_slots = N_SLOTS,
+      .prefill_batch = 1,
+      .decode_steps = 1,
+      .prefill = scripted_prefill,
+      .decode = scripted_decode,
+      .result = scripted_result,
+      .release = scripted_release,
+      .memory = scripted_memory,
+      .close = scripted_close,
+  };
+  return mt3_engine_new_with_backend (&self->base, &config);
+}
+
+static void
+remember_options (const Mt3EngineOptions *options)
+{
+  g_free ((gchar *) script.options.model_file);
+  script.options = *options;
+  script.options.model_file = g_strdup (options->model_file);
+}
+
+/* In the place of engine/open.c. */
+Mt3Engine *
+mt3_engine_open (const Mt3EngineOptions *options, GError **error)
+{
+  gboolean missing = g_strcmp0 (options->model_file, SCRIPT_MISSING) == 0;
+
+  g_mutex_lock (&script.lock);
+  remember_options (options);
+  script.n_opening++;
+  g_cond_broadcast (&script.changed);
+  while (script.hold_open)
+    g_cond_wait (&script.changed, &script.lock);
+  script.n_opening--;
+  script.n_opened++;
+  script.n_engines += !missing;
+  g_cond_broadcast (&script.changed);
+  g_mutex_unlock (&script.lock);
+
+  if (!missing)
+    return new_engine ();
+  g_set_error (error, MT3_ERROR, MT3_ERROR_NOT_FOUND, "%s does not exist",
+      options->model_file);
+  return NULL;
+}
+
+void
+script_setup (void)
+{
+  script.fail_at = -1;
+  script.hold_open = script.hold_decode = FALSE;
+  script.n_opened = 0;
+  script.windows = g_ptr_array_new_with_free_func (g_free);
+}
+
+void
+script_teardown (void)
+{
+  script_set_hold_open (FALSE);
+  script_set_hold_decode (FALSE);
+  script_wait_no_engines ();
+  g_clear_pointer (&script.windows, g_ptr_array_unref);
+  g_free ((gchar *) script.options.model_file);
+  script.options.model_file = NULL;
+}
+
+static void
+set (gboolean *flag, gboolean value)
+{
+  g_mutex_lock (&script.lock);
+  *flag = value;
+  g_cond_broadcast (&script.changed);
+  g_mutex_unlock (&script.lock);
+}
+
+void
+script_set_hold_open (gboolean hold)
+{
+  set (&script.hold_open, hold);
+}
+
+void
+script_set_hold_decode (gboolean hold)
+{
+  set (&script.hold_decode, hold);
+}
+
+static void
+wait_until (const guint *value, guint n)
+{
+  g_mutex_lock (&script.lock);
+  while (*value < n)
+    g_cond_wait (&script.changed, &script.lock);
+  g_mutex_unlock (&script.lock);
+}
+
+void
+script_wait_opening (guint n)
+{
+  wait_until (&script.n_opening, n);
+}
+
+void
+script_wait_opened (guint n)
+{
+  wait_until (&script.n_opened, n);
+}
+
+void
+script_wait_held (void)
+{
+  g_mutex_lock (&script.lock);
+  while (!script.is_held)
+    g_cond_wait (&script.changed, &script.lock);
+  g_mutex_unlock (&script.lock);
+}
+
+void
+script_wait_no_engines (void)
+{
+  g_mutex_lock (&script.lock);
+  while (script.n_engines > 0 || script.n_opening > 0)
+    g_cond_wait (&script.changed, &script.lock);
+  g_mutex_unlock (&script.lock);
+}
+
+guint
+script_n_windows (void)
+{
+  guint n;
+
+  g_mutex_lock (&script.lock);
+  n = script.windows->len;
+  g_mutex_unlock (&script.lock);
+  return n;
+}
+
+gfloat *
+script_samples (gsize n_samples)
+{
+  gfloat *samples = g_new0 (gfloat, n_samples);
+
+  g_mutex_lock (&script.lock);
+  for (guint i = 0; i < script.windows->len; i++) {
+    ScriptWindow *window = g_ptr_array_index (script.windows, i);
+    gsize at = window->index * SCRIPT_WINDOW;
+
+    if (at < n_samples)
+      memcpy (samples + at, window->samples,
+          MIN (SCRIPT_WINDOW, n_samples - at) * sizeof (gfloat));
+  }
+  g_mutex_unlock (&script.lock);
+  return samples;
+}

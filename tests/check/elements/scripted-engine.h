@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * scripted-engine.h: takes the place of mt3_engine_open(), so that tests of the
+ * element know every note beforehand, see every sample, and can hold and break
+ * what is below.
+ *
+ * A window is 4096 samples (0.256 s). An audible one of index i makes a note of
+ * pitch 60 + i % 12 from 0.05 to 0.15 s after its start; a silent one makes
+ * none.
+ */
+#pragma once
+
+#include "engine/engine.h"
+
+G_BEGIN_DECLS
+
+#define SCRIPT_RATE 16000
+#define SCRIPT_WINDOW 4096
+
+/* model-file that cannot be opened: MT3_ERROR_NOT_FOUND. */
+#define SCRIPT_MISSING "missing.safetensors"
+
+typedef struct {
+  GMutex lock;
+  GCond changed;
+
+  /* What the test asks for */
+  gboolean hold_open; /* mt3_engine_open() waits while it is set */
+  gboolean hold_decode; /* the backend waits while it is set */
+  gint64 fail_at; /* index of the window that breaks the device; -1: none */
+
+  /* What the test learns */
+  guint n_opening; /* calls that wait now */
+  guint n_opened; /* calls that are through */
+  guint n_engines; /* that exist */
+  gboolean is_held; /* the backend waits now */
+  GPtrArray *windows; /* ScriptWindow, in the order they came */
+  Mt3EngineOptions options; /* of the last call */
+  guint max_tokens; /* of the last window */
+} Script;
+
+typedef struct {
+  guint64 index;
+  guint n_frames;
+  gfloat samples[SCRIPT_WINDOW];
+} ScriptWindow;
+
+extern Script script;
+
+/* Before and after each test (a checked fixture). */
+void script_setup (void);
+void script_teardown (void);
+
+void script_set_hold_open (gboolean hold);
+void script_set_hold_decode (gboolean hold);
+void script_wait_opening (guint n);
+void script_wait_opened (guint n);
+void script_wait_held (void);
+/* Until no engine exists: every stream and loader is gone. */
+void script_wait_no_engines (void);
+
+/* All samples that came, in order, without the padding of the last frame's
+ * end: n_samples of them. */
+gfloat *script_samples (gsize n_samples);
+guint script_n_windows (void);
+
+G_END_DECLS
