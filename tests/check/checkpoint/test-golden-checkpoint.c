@@ -111,7 +111,7 @@ main (void)
     g_free (folder);
     return SKIPPED;
   }
-  tcase_add_unchecked_fixture (tcase, open_model, close_model);
+  tcase_add_checked_fixture (tcase, open_model, close_model);
   tcase_add_test (tcase, it_has_189_tensors_of_45896704_parameters);
   tcase_add_test (tcase, its_configuration_is_the_default);
   tcase_add_test (tcase, its_norm_scales_are_not_ones);
