@@ -39,8 +39,9 @@ typedef struct {
   Mt3CpuDecoderRow *rows; /* of a step */
   guint *row_slots;
   Mt3Candidate *candidates; /* [thread][vocab_size] */
-  guint8 *memory; /* of the slots */
-  gsize slot_bytes;
+  guint8 *cross; /* of all slots */
+  guint8 *self;
+  gsize cross_bytes, self_bytes; /* of a slot */
 } CpuBackend;
 
 static gboolean
@@ -182,7 +183,8 @@ cpu_close (Mt3Backend *base)
     g_free (backend->slots[i].tokens);
     g_free (backend->slots[i].log_probs);
   }
-  mt3_memory_free (backend->memory, backend->slot_bytes * base->n_slots);
+  mt3_memory_free (backend->cross, backend->cross_bytes * base->n_slots);
+  mt3_memory_free (backend->self, backend->self_bytes * base->n_slots);
   mt3_cpu_forward_free (backend->forward);
   g_free (backend->slots);
   g_free (backend->rows);
@@ -219,17 +221,19 @@ make_slots (CpuBackend *backend, guint n_slots, GError **error)
 {
   const Mt3CpuForward *forward = backend->forward;
   const Mt3Config *config = &forward->config;
-  gsize cross_bytes =
-      mt3_memory_round_up (mt3_cpu_forward_cross_bytes (forward));
-  gsize self_bytes = mt3_memory_round_up (
-      mt3_cpu_forward_self_bytes (forward, config->max_tokens));
 
-  backend->slot_bytes = cross_bytes + self_bytes;
-  backend->memory = mt3_memory_new (
-      backend->slot_bytes * n_slots, "the keys and values of slots", error);
-  if (backend->memory == NULL)
-    return FALSE;
   backend->base.n_slots = n_slots;
+  backend->cross_bytes = mt3_cpu_forward_cross_bytes (forward);
+  backend->self_bytes =
+      mt3_cpu_forward_self_bytes (forward, config->max_tokens);
+  backend->cross = mt3_memory_new (backend->cross_bytes * n_slots,
+      MT3_PAGES_HUGE, "the keys and values of windows", error);
+  if (backend->cross == NULL)
+    return FALSE;
+  backend->self = mt3_memory_new (backend->self_bytes * n_slots,
+      MT3_PAGES_SMALL, "the keys and values of tokens", error);
+  if (backend->self == NULL)
+    return FALSE;
   backend->slots = g_new0 (Slot, n_slots);
   backend->rows = g_new (Mt3CpuDecoderRow, n_slots);
   backend->row_slots = g_new (guint, n_slots);
@@ -240,8 +244,8 @@ make_slots (CpuBackend *backend, guint n_slots, GError **error)
 
     slot->tokens = g_new (guint16, config->max_tokens);
     slot->log_probs = g_new (gfloat, config->max_tokens);
-    slot->cross = backend->memory + i * backend->slot_bytes;
-    slot->self = slot->cross + cross_bytes;
+    slot->cross = backend->cross + i * backend->cross_bytes;
+    slot->self = backend->self + i * backend->self_bytes;
   }
   return TRUE;
 }

@@ -122,8 +122,8 @@ make_tables (Mt3CpuForward *forward, guint n_rows, GError **error)
     return FALSE;
   }
   forward->n_bytes = lay_out (forward, NULL, n_rows);
-  forward->memory =
-      mt3_memory_new (forward->n_bytes, "the CPU engine's scratch", error);
+  forward->memory = mt3_memory_new (
+      forward->n_bytes, MT3_PAGES_HUGE, "the CPU engine's scratch", error);
   if (forward->memory == NULL)
     return FALSE;
   lay_out (forward, forward->memory, n_rows);

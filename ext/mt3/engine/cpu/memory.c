@@ -2,22 +2,25 @@
 #include "engine/cpu/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "error.h"
 
 #define HUGE_PAGE ((gsize) 2 << 20)
 
-gsize
-mt3_memory_round_up (gsize n_bytes)
+/* Whole huge pages, so that a block can be aligned to them. */
+static gsize
+block_size (gsize n_bytes)
 {
-  return (n_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  return (MAX (n_bytes, 1) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
 
 /* mmap() aligns to small pages only: map more and trim both ends. */
 gpointer
-mt3_memory_new (gsize n_bytes, const gchar *what, GError **error)
+mt3_memory_new (
+    gsize n_bytes, Mt3Pages pages, const gchar *what, GError **error)
 {
-  gsize size = mt3_memory_round_up (MAX (n_bytes, 1));
+  gsize size = block_size (n_bytes);
   guint8 *mapped = mmap (NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   guint8 *start;
@@ -35,7 +38,8 @@ mt3_memory_new (gsize n_bytes, const gchar *what, GError **error)
   if (start < mapped + HUGE_PAGE)
     munmap (start + size, mapped + HUGE_PAGE - start);
 #ifdef MADV_HUGEPAGE
-  madvise (start, size, MADV_HUGEPAGE);
+  madvise (
+      start, size, pages == MT3_PAGES_HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 #endif
   return start;
 }
@@ -44,14 +48,15 @@ void
 mt3_memory_free (gpointer memory, gsize n_bytes)
 {
   if (memory != NULL)
-    munmap (memory, mt3_memory_round_up (MAX (n_bytes, 1)));
+    munmap (memory, block_size (n_bytes));
 }
 
 void
 mt3_memory_discard (gpointer start, gsize n_bytes)
 {
-  guintptr first = ((guintptr) start + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-  guintptr end = ((guintptr) start + n_bytes) & ~(HUGE_PAGE - 1);
+  guintptr page = sysconf (_SC_PAGESIZE);
+  guintptr first = ((guintptr) start + page - 1) & ~(page - 1);
+  guintptr end = ((guintptr) start + n_bytes) & ~(page - 1);
 
   if (first < end)
     madvise ((gpointer) first, end - first, MADV_DONTNEED);

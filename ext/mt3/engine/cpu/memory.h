@@ -8,23 +8,25 @@
 
 G_BEGIN_DECLS
 
+/* The size of the pages that a block is made of. Huge ones for what is read
+ * at random and used to its end; small ones for what grows. */
+typedef enum { MT3_PAGES_SMALL, MT3_PAGES_HUGE } Mt3Pages;
+
 /**
  * mt3_memory_new:
  * @what: for the message, "the weights"
  *
- * Address space that reads as zeros and becomes resident as it is written, in
- * huge pages where the system has them: aligned for those and for any vector.
+ * Address space that reads as zeros and becomes resident as it is written,
+ * aligned for any vector (and to huge pages, if these).
  *
  * Returns: the block, or %NULL with #MT3_ERROR_MEMORY.
  */
-gpointer mt3_memory_new (gsize n_bytes, const gchar *what, GError **error);
+gpointer mt3_memory_new (
+    gsize n_bytes, Mt3Pages pages, const gchar *what, GError **error);
 void mt3_memory_free (gpointer memory, gsize n_bytes);
 
-/* Gives the pages of a part of a block back; it reads as zeros again. Only
- * whole huge pages inside the part are given back. */
+/* Gives back the small pages that lie wholly in a part of a block; they read
+ * as zeros again. */
 void mt3_memory_discard (gpointer start, gsize n_bytes);
-
-/* A pointer aligned as mt3_memory_new() wants blocks to follow each other. */
-gsize mt3_memory_round_up (gsize n_bytes);
 
 G_END_DECLS

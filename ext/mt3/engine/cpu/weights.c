@@ -268,8 +268,8 @@ pack (Packer *packer, Mt3Pool *pool, GError **error)
   gsize n_scratch = mt3_pool_n_threads (pool) * packer->scratch_floats;
 
   weights->n_bytes = packer->n_bytes;
-  weights->memory =
-      mt3_memory_new (weights->n_bytes, "the model's weights", error);
+  weights->memory = mt3_memory_new (
+      weights->n_bytes, MT3_PAGES_HUGE, "the model's weights", error);
   packer->scratch = g_try_new (gfloat, n_scratch);
   if (weights->memory == NULL)
     return FALSE;

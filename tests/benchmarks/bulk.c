@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bulk.h"
+
+#include <sys/resource.h>
+
+static gdouble
+cpu_seconds (void)
+{
+  struct rusage usage;
+
+  getrusage (RUSAGE_SELF, &usage);
+  return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec +
+         1e-6 * (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+static void
+run_begin (BulkRun *run, const GPtrArray *windows)
+{
+  *run = (BulkRun){.n_windows = windows->len,
+      .seconds = -1e-6 * g_get_monotonic_time (),
+      .cpu_seconds = -cpu_seconds ()};
+}
+
+static void
+run_add (BulkRun *run, const GPtrArray *golden, guint64 window,
+    const guint16 *tokens, guint n_tokens)
+{
+  run->n_tokens += n_tokens;
+  if (golden != NULL)
+    run->n_identical += golden_matches (golden, window, tokens, n_tokens);
+}
+
+static void
+run_end (BulkRun *run)
+{
+  run->seconds += 1e-6 * g_get_monotonic_time ();
+  run->cpu_seconds += cpu_seconds ();
+}
+
+typedef struct {
+  Mt3Stream *stream;
+  GPtrArray *windows;
+  const Mt3Config *config;
+} Feed;
+
+/* On a thread of its own: push blocks when enough is under way. */
+static gpointer
+feed (gpointer data)
+{
+  const Feed *feed = data;
+
+  for (guint i = 0; i < feed->windows->len; i++) {
+    const Mt3Window *window = g_ptr_array_index (feed->windows, i);
+
+    if (mt3_stream_push (feed->stream,
+            clip_copy_window (
+                window, feed->config, i, i + 1 == feed->windows->len),
+            NULL) != MT3_FLOW_OK)
+      break;
+  }
+  mt3_stream_finish (feed->stream);
+  return NULL;
+}
+
+gboolean
+bulk_run_engine (Mt3Engine *engine, GPtrArray *windows, const GPtrArray *golden,
+    BulkRun *run, GError **error)
+{
+  const Mt3Decoding greedy = MT3_DECODING_GREEDY;
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &greedy, 0);
+  Feed fed = {stream, windows, mt3_engine_config (engine)};
+  Mt3Transcript *transcript;
+  GThread *feeder;
+  Mt3Flow flow;
+
+  run_begin (run, windows);
+  feeder = g_thread_new ("feed", feed, &fed);
+  while ((flow = mt3_stream_pop (stream, &transcript, error)) == MT3_FLOW_OK) {
+    run_add (run, golden, transcript->index, transcript->tokens,
+        transcript->n_tokens);
+    mt3_transcript_free (transcript);
+  }
+  g_thread_join (feeder);
+  run_end (run);
+  return flow == MT3_FLOW_END;
+}
+
+static gboolean
+prefill (
+    Mt3Backend *backend, const Mt3Window *window, guint slot, GError **error)
+{
+  Mt3BackendWindow job = {slot, window->n_frames, window->index,
+      window->samples, MT3_DECODING_GREEDY};
+
+  job.decoding.max_tokens = G_MAXUINT;
+  return backend->prefill (backend, &job, 1, error);
+}
+
+gboolean
+bulk_run_backend (Mt3Backend *backend, GPtrArray *windows,
+    const GPtrArray *golden, BulkRun *run, GError **error)
+{
+  g_autofree guint *window_of = g_new (guint, backend->n_slots);
+  g_autofree guint *finished = g_new (guint, backend->n_slots);
+  guint next = 0, n_done = 0, n_finished = 0;
+
+  run_begin (run, windows);
+  for (; next < MIN (backend->n_slots, windows->len); next++) {
+    window_of[next] = next;
+    if (!prefill (backend, g_ptr_array_index (windows, next), next, error))
+      return FALSE;
+  }
+  while (n_done < windows->len) {
+    if (!backend->decode (
+            backend, backend->decode_steps, finished, &n_finished, error))
+      return FALSE;
+    for (guint i = 0; i < n_finished; i++) {
+      guint slot = finished[i];
+      Mt3BackendResult result;
+
+      backend->result (backend, slot, &result);
+      run_add (run, golden, window_of[slot], result.tokens, result.n_tokens);
+      backend->release (backend, slot);
+      n_done++;
+      if (next == windows->len)
+        continue;
+      window_of[slot] = next;
+      if (!prefill (backend, g_ptr_array_index (windows, next++), slot, error))
+        return FALSE;
+    }
+  }
+  run_end (run);
+  return TRUE;
+}
