@@ -6,18 +6,34 @@
 
 #define MODEL_NAME "model.safetensors"
 
+/* GLib's list of system directories often holds the installed one, too. */
+static void
+add_place (GPtrArray *places, const gchar *dir)
+{
+  g_autofree gchar *place = g_build_filename (dir, MODEL_NAME, NULL);
+
+  if (!g_ptr_array_find_with_equal_func (places, place, g_str_equal, NULL))
+    g_ptr_array_add (places, g_steal_pointer (&place));
+}
+
+static void
+add_shared_place (GPtrArray *places, const gchar *data_dir)
+{
+  g_autofree gchar *dir = g_build_filename (data_dir, "gst-mt3", NULL);
+
+  add_place (places, dir);
+}
+
 /* Every place where a model may lie, best first. */
 static GPtrArray *
 list_places (void)
 {
   GPtrArray *places = g_ptr_array_new_with_free_func (g_free);
 
-  g_ptr_array_add (places,
-      g_build_filename (g_get_user_data_dir (), "gst-mt3", MODEL_NAME, NULL));
+  add_shared_place (places, g_get_user_data_dir ());
   for (const gchar *const *dir = g_get_system_data_dirs (); *dir; dir++)
-    g_ptr_array_add (
-        places, g_build_filename (*dir, "gst-mt3", MODEL_NAME, NULL));
-  g_ptr_array_add (places, g_build_filename (MT3_DATADIR, MODEL_NAME, NULL));
+    add_shared_place (places, *dir);
+  add_place (places, MT3_DATADIR);
   return places;
 }
 
