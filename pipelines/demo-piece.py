@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """usage: demo-piece.py OUTPUT.mid
 
-Writes the demo piece: ten bars for piano, bass, flute and drums, made
+Writes the demo piece: ten bars for piano, cello, flute and drums, made
 for this project. The music is dedicated to the public domain (CC0 1.0).
 """
 import sys
@@ -40,13 +40,13 @@ def piano():
         yield 36, 3.5, key, 80
 
 
-def bass():
+def cello():
     for bar, chord in enumerate(CHORDS[2:-1], 2):
-        root = chord[0] - 24 if chord[0] > 52 else chord[0] - 12
+        root = chord[0] - 12
         for start, length, step in ((0, 1.5, 0), (1.5, .5, 0), (2, 1, 7),
                                     (3, 1, 0)):
             yield 4 * bar + start, length, root + step, 92
-    yield 36, 3.5, CHORDS[-1][0] - 24, 92
+    yield 36, 3.5, CHORDS[-1][0] - 12, 92
 
 
 def flute():
@@ -67,7 +67,7 @@ def drums():
     yield 36, .25, KICK, 105
 
 
-PARTS = (('Piano', 0, 0, piano), ('Bass', 1, 33, bass),
+PARTS = (('Piano', 0, 0, piano), ('Cello', 1, 42, cello),
          ('Flute', 2, 73, flute), ('Drums', 9, 0, drums))
 
 

@@ -23,3 +23,8 @@ require_plugin () {
   gst-inspect-1.0 mt3transcribe >/dev/null 2>&1 ||
     fail "GStreamer does not know mt3transcribe, and $mt3_build has none. Build it: meson setup build && ninja -C build"
 }
+
+# Of what gst-launch-1.0 says, what mt3transcribe has done so far.
+only_progress () {
+  sed -nu 's/^Progress: (transcribe) //p'
+}

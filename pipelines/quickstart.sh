@@ -21,24 +21,28 @@ build () {
   ninja -C "$mt3_build"
 }
 
-# The element itself says where it looked.
-find_model () {
+# The element itself knows where a model may be, and what is wrong with one.
+check_model () {
   local answer
-  if answer=$(gst-launch-1.0 -q audiotestsrc num-buffers=1 ! mt3transcribe ! \
-    fakesink 2>&1); then
-    return
+  answer=$(LC_ALL=C gst-launch-1.0 -q audiotestsrc num-buffers=1 ! \
+    mt3transcribe ! fakesink 2>&1) && return
+  grep -m 1 -A 3 GstMt3Transcribe <<<"$answer" >&2 || echo "$answer" >&2
+  if [[ $answer == *'no model found'* ]]; then
+    how_to_get_a_model "$@" >&2
   fi
-  cat >&2 <<EOF
-$answer
+  exit 1
+}
+
+how_to_get_a_model () {
+  cat <<EOF
 
 gst-mt3 comes without a model. Google Magenta publishes the one of the MT3
 paper as the folder gs://mt3/checkpoints/mt3, which gsutil copies:
   gsutil -m cp -r gs://mt3/checkpoints/mt3 .
-Then either name the folder, or convert it once for all:
+Then either name the folder, or install it once for all:
   GST_MT3_MODEL=mt3 $0 $*
   $mt3_root/pipelines/convert-model.sh mt3
 EOF
-  exit 1
 }
 
 render_demo () {
@@ -62,7 +66,7 @@ say "Building in $mt3_build"
 build
 
 say 'Looking for the model'
-find_model "$@"
+check_model "$@"
 
 if [[ -z $audio ]]; then
   say 'Rendering the demo piece'

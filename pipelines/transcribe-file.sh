@@ -16,7 +16,8 @@ require_plugin
 
 part=$(dirname "$output")/.$(basename "$output").part
 trap 'rm -f "$part"' EXIT
-gst-launch-1.0 -q filesrc "location=$input" ! \
+gst-launch-1.0 filesrc "location=$input" ! \
   decodebin caps=audio/x-raw expose-all-streams=false ! \
-  mt3transcribe "$@" ! filesink "location=$part"
+  mt3transcribe "$@" ! filesink "location=$part" |
+  only_progress
 mv "$part" "$output"

@@ -191,10 +191,10 @@ class DemoPiece(Recipe):
         super().setUp()
         self.run_recipe('demo-piece.py', 'demo.mid')
 
-    def test_has_piano_bass_flute_and_drums(self):
+    def test_has_piano_cello_flute_and_drums(self):
         notes = read_notes(self.dir / 'demo.mid')
         self.assertEqual({(n.program, n.is_drum) for n in notes},
-                         {(0, False), (33, False), (73, False), (0, True)})
+                         {(0, False), (42, False), (73, False), (0, True)})
         self.assertAlmostEqual(max(n.offset for n in notes), 39.5 * 0.6)
 
     def test_sounds(self):
