@@ -349,21 +349,28 @@ gst_mt3_transcribe_handle_stream_start (GstMt3Transcribe *self, GstEvent *event)
   g_mutex_unlock (&self->lock);
 }
 
+static GstFlowReturn
+gst_mt3_transcribe_push_rest (GstMt3Transcribe *self)
+{
+  GstFlowReturn ret = gst_mt3_audio_input_drain (self->input);
+  Mt3Window *window = mt3_windower_finish (self->windower);
+
+  if (!window)
+    return ret;
+  if (ret == GST_FLOW_OK)
+    return gst_mt3_transcribe_push_window (self, window);
+
+  g_free (window);
+  return ret;
+}
+
 static void
 gst_mt3_transcribe_handle_eos (GstMt3Transcribe *self, GstEvent *event)
 {
   GstFlowReturn ret = GST_FLOW_OK;
-  Mt3Window *window;
 
-  if (self->stream) {
-    ret = gst_mt3_audio_input_drain (self->input);
-    window = mt3_windower_finish (self->windower);
-    if (window && ret == GST_FLOW_OK)
-      ret = gst_mt3_transcribe_push_window (self, window);
-    else
-      g_free (window);
-    mt3_stream_finish (self->stream);
-  }
+  if (self->stream)
+    ret = gst_mt3_transcribe_push_rest (self);
   GST_DEBUG_OBJECT (self, "end of the audio: %s", gst_flow_get_name (ret));
 
   g_mutex_lock (&self->lock);
@@ -371,6 +378,9 @@ gst_mt3_transcribe_handle_eos (GstMt3Transcribe *self, GstEvent *event)
   self->eos_seqnum = gst_event_get_seqnum (event);
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
+  /* Last: from here on the task may be through at any time. */
+  if (self->stream)
+    mt3_stream_finish (self->stream);
 }
 
 static void

@@ -55,8 +55,8 @@ info_of (GstAudioFormat format, gint rate, gint channels)
 
   for (gint i = 0; i < channels; i++)
     none[i] = GST_AUDIO_CHANNEL_POSITION_NONE;
-  gst_audio_info_set_format (
-      &info, format, rate, channels, channels > 2 && channels <= 64 ? none : NULL);
+  gst_audio_info_set_format (&info, format, rate, channels,
+      channels > 2 && channels <= 64 ? none : NULL);
   return info;
 }
 
