@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Queries against keys and values in tiles.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "variants.h"
+
+typedef struct {
+  gsize n_tokens, head_dim, n_rows;
+} Size;
+
+static const Size sizes[] = {
+    {1, 64, 1},
+    {2, 16, 1},
+    {31, 64, 1},
+    {33, 64, 2},
+    {96, 48, 3},
+    {256, 64, 29},
+    {100, 20, 5}, /* a head that fills no panel */
+    {513, 32, 1},
+};
+
+typedef struct {
+  Size size;
+  gfloat *queries, *keys, *values, *out, *scratch;
+  gsize stride;
+  Mt3KeyValues kv;
+  Mt3Attention attention;
+} Case;
+
+/* Tiles are further apart than they must be, and hold what an earlier window
+ * left there. */
+static Case
+case_new (Size size, Mt3PanelType type, const Mt3CpuKernels *kernels)
+{
+  gsize stride = size.head_dim + 8;
+  gsize n_tiles = mt3_round_up (size.n_tokens, MT3_PANEL) / MT3_PANEL;
+  gsize tile_bytes = mt3_key_value_tile_bytes (type, size.head_dim) + 128;
+  Case c = {
+      .size = size,
+      .stride = stride,
+      .queries = floats_new (size.n_rows * stride),
+      .keys = floats_new (size.n_tokens * size.head_dim),
+      .values = floats_new (size.n_tokens * size.head_dim),
+      .out = floats_new (size.n_rows * stride),
+      .scratch = floats_new (mt3_attention_scratch (kernels, size.n_tokens)),
+      .kv = {type, size.head_dim, tile_bytes,
+          floats_new (n_tiles * tile_bytes / 4)},
+  };
+
+  fill_random (c.queries, size.n_rows * stride, 1, 1.0);
+  fill_random (c.keys, size.n_tokens * size.head_dim, 2, 1.0);
+  fill_random (c.values, size.n_tokens * size.head_dim, 3, 1.0);
+  memset (c.kv.tiles, 0x11, n_tiles * tile_bytes);
+  for (gsize i = 0; i < size.n_tokens; i++)
+    kernels->put_key_value (
+        &c.kv, i, c.keys + i * size.head_dim, c.values + i * size.head_dim);
+  c.attention =
+      (Mt3Attention){NULL, size.n_tokens, c.queries, stride, c.out, stride};
+  return c;
+}
+
+static void
+case_clear (Case *c)
+{
+  free (c->queries);
+  free (c->keys);
+  free (c->values);
+  free (c->out);
+  free (c->scratch);
+  free (c->kv.tiles);
+}
+
+static void
+attend (const Mt3CpuKernels *kernels, Case *c, gsize row, gsize n_rows)
+{
+  c->attention.key_values = &c->kv;
+  kernels->attend (&c->attention, row, n_rows, c->scratch);
+}
+
+/* softmax (q K) V of one row, in double precision. */
+static void
+reference_row (const Case *c, gsize row, gdouble *out)
+{
+  gsize n = c->size.n_tokens, width = c->size.head_dim;
+  g_autofree gdouble *weights = g_new (gdouble, n);
+  gdouble largest = -INFINITY, sum = 0.0;
+
+  for (gsize t = 0; t < n; t++) {
+    weights[t] = 0.0;
+    for (gsize d = 0; d < width; d++)
+      weights[t] +=
+          (gdouble) c->queries[row * c->stride + d] * c->keys[t * width + d];
+    largest = fmax (largest, weights[t]);
+  }
+  for (gsize t = 0; t < n; t++) {
+    weights[t] = exp (weights[t] - largest);
+    sum += weights[t];
+  }
+  for (gsize d = 0; d < width; d++) {
+    out[d] = 0.0;
+    for (gsize t = 0; t < n; t++)
+      out[d] += weights[t] / sum * c->values[t * width + d];
+  }
+}
+
+START_TEST (test_plain_c_computes_attention)
+{
+  Case c = case_new (sizes[_i], MT3_PANEL_F32, scalar_kernels ());
+  g_autofree gdouble *wanted = g_new (gdouble, c.size.head_dim);
+
+  attend (scalar_kernels (), &c, 0, c.size.n_rows);
+  for (gsize row = 0; row < c.size.n_rows; row++) {
+    reference_row (&c, row, wanted);
+    for (gsize d = 0; d < c.size.head_dim; d++)
+      ck_assert_double_eq_tol (c.out[row * c.stride + d], wanted[d], 2e-5);
+  }
+  case_clear (&c);
+}
+END_TEST
+
+START_TEST (test_nothing_is_written_beside_the_head)
+{
+  Case c = case_new (sizes[_i], MT3_PANEL_F32, scalar_kernels ());
+
+  memset (c.out, 0x55, c.size.n_rows * c.stride * sizeof (gfloat));
+  attend (scalar_kernels (), &c, 0, c.size.n_rows);
+  for (gsize row = 0; row < c.size.n_rows; row++)
+    for (gsize d = c.size.head_dim; d < c.stride; d++)
+      ck_assert_mem_eq (&c.out[row * c.stride + d], "\x55\x55\x55\x55", 4);
+  case_clear (&c);
+}
+END_TEST
+
+START_TEST (test_all_instruction_sets_agree_bit_for_bit)
+{
+  const Mt3PanelType types[] = {MT3_PANEL_F32, MT3_PANEL_F16};
+
+  for (gsize i = 0; i < G_N_ELEMENTS (types); i++) {
+    Case wanted = case_new (sizes[_i], types[i], scalar_kernels ());
+
+    attend (scalar_kernels (), &wanted, 0, wanted.size.n_rows);
+    for (const Mt3CpuKernels *const *k = vector_kernels (); *k != NULL; k++) {
+      Case found = case_new (sizes[_i], types[i], *k);
+
+      attend (*k, &found, 0, found.size.n_rows);
+      check_same_bits (
+          found.out, wanted.out, found.size.n_rows * found.stride, (*k)->name);
+      case_clear (&found);
+    }
+    case_clear (&wanted);
+  }
+}
+END_TEST
+
+START_TEST (test_a_row_does_not_depend_on_the_others)
+{
+  for (const Mt3CpuKernels *const *k = vector_kernels (); *k != NULL; k++) {
+    Case together = case_new (sizes[_i], MT3_PANEL_F32, *k);
+    Case alone = case_new (sizes[_i], MT3_PANEL_F32, *k);
+
+    attend (*k, &together, 0, together.size.n_rows);
+    for (gsize row = 0; row < alone.size.n_rows; row++)
+      attend (*k, &alone, row, 1);
+    check_same_bits (together.out, alone.out,
+        together.size.n_rows * together.stride, (*k)->name);
+    case_clear (&together);
+    case_clear (&alone);
+  }
+}
+END_TEST
+
+/* Scores near 200 occur in the published model. */
+START_TEST (test_large_scores_do_not_overflow)
+{
+  Case c = case_new ((Size){40, 64, 1}, MT3_PANEL_F32, scalar_kernels ());
+
+  for (gsize d = 0; d < 64; d++)
+    c.queries[d] *= 100.0f;
+  attend (scalar_kernels (), &c, 0, 1);
+  for (gsize d = 0; d < 64; d++)
+    ck_assert_float_finite (c.out[d]);
+  case_clear (&c);
+}
+END_TEST
+
+int
+main (void)
+{
+  Suite *suite = suite_create ("attention");
+  TCase *tcase = tcase_create ("attention");
+  int n = G_N_ELEMENTS (sizes);
+  SRunner *runner;
+  int n_failed;
+
+  suite_add_tcase (suite, tcase);
+  tcase_add_loop_test (tcase, test_plain_c_computes_attention, 0, n);
+  tcase_add_loop_test (tcase, test_nothing_is_written_beside_the_head, 0, n);
+  tcase_add_loop_test (
+      tcase, test_all_instruction_sets_agree_bit_for_bit, 0, n);
+  tcase_add_loop_test (tcase, test_a_row_does_not_depend_on_the_others, 0, n);
+  tcase_add_test (tcase, test_large_scores_do_not_overflow);
+
+  runner = srunner_create (suite);
+  srunner_run_all (runner, CK_ENV);
+  n_failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
