@@ -134,6 +134,12 @@ check_tidy () {
     xargs -0 -r -n 4 -P 2 clang-tidy -p "$build" --quiet
 }
 
+check_quickstart () {
+  MT3_BUILD_DIR=$root/$build \
+    GST_MT3_MODEL=$root/$build/tests/data-tools/tiny.safetensors \
+    pipelines/quickstart.sh && [[ -s $build/demo/transcription.png ]]
+}
+
 mode=${sanitize:-$([[ $valgrind == no ]] || echo valgrind)}
 build=build-tests${mode:+-$mode}
 
@@ -144,4 +150,5 @@ step 'build' ninja --quiet -C "$build"
 [[ $tidy == no ]] || check 'clang-tidy' check_tidy
 echo '== tests'
 run_tests
+[[ -n $mode ]] || check 'quickstart' check_quickstart
 close

@@ -77,6 +77,21 @@ class TranscribeFile(Recipe):
         self.assertIsMidi(self.dir / 'a.mid')
         self.assertNothingLeft('a.flac', 'a.mid')
 
+    def test_reads_the_common_formats(self):
+        for name, encoder in (
+                ('a.mp3', 'lamemp3enc'), ('a.wav', 'wavenc'),
+                ('a.ogg', 'vorbisenc ! oggmux'),
+                ('a.opus', 'audioresample ! opusenc ! oggmux'),
+                ('a.m4a', 'voaacenc ! mp4mux'),
+                ('a.mkv', 'flacenc ! matroskamux')):
+            with self.subTest(name):
+                self.launch('audiotestsrc wave=saw num-buffers=100 !',
+                            'audio/x-raw,rate=44100,channels=2 !',
+                            f'audioconvert ! {encoder} !',
+                            f'filesink location={name}')
+                self.run_recipe('transcribe-file.sh', name, f'{name}.mid')
+                self.assertIsMidi(self.dir / f'{name}.mid')
+
     def test_passes_properties_on(self):
         self.env['GST_MT3_MODEL'] = '/nonexistent'
         self.make_audio('a.flac')
