@@ -9,36 +9,33 @@ typedef enum { UINT, DOUBLE, BOOLEAN } Type;
 
 typedef struct {
   const gchar *name;
-  Type type;
   gsize offset;
+  Type type;
   gdouble min, max;
 } Field;
 
-#define FIELD(name, type, min, max)                                            \
-  {                                                                            \
-#name, type, G_STRUCT_OFFSET(Mt3Config, name), min, max                    \
-  }
+#define MEMBER(name) #name, G_STRUCT_OFFSET(Mt3Config, name)
 
 /* The bounds only keep products within 32 bits and loops within reason. */
 static const Field fields[] = {
-    FIELD (sample_rate, UINT, 1000, 384000),
-    FIELD (hop_length, UINT, 1, 65536),
-    FIELD (fft_length, UINT, 16, 65536),
-    FIELD (n_mels, UINT, 1, 8192),
-    FIELD (mel_low_hz, DOUBLE, 0, 192000),
-    FIELD (mel_high_hz, DOUBLE, 0, 192000),
-    FIELD (window_frames, UINT, 1, 8192),
-    FIELD (d_model, UINT, 4, 16384),
-    FIELD (n_heads, UINT, 1, 256),
-    FIELD (head_dim, UINT, 1, 1024),
-    FIELD (encoder_layers, UINT, 1, 256),
-    FIELD (decoder_layers, UINT, 1, 256),
-    FIELD (encoder_d_ff, UINT, 1, 65536),
-    FIELD (decoder_d_ff, UINT, 1, 65536),
-    FIELD (vocab_size, UINT, 4, 65536),
-    FIELD (max_tokens, UINT, 1, 65536),
-    FIELD (velocity_bins, UINT, 1, 127),
-    FIELD (ties, BOOLEAN, 0, 1),
+    {MEMBER (sample_rate), UINT, 1000, 384000},
+    {MEMBER (hop_length), UINT, 1, 65536},
+    {MEMBER (fft_length), UINT, 16, 65536},
+    {MEMBER (n_mels), UINT, 1, 8192},
+    {MEMBER (mel_low_hz), DOUBLE, 0, 192000},
+    {MEMBER (mel_high_hz), DOUBLE, 0, 192000},
+    {MEMBER (window_frames), UINT, 1, 8192},
+    {MEMBER (d_model), UINT, 4, 16384},
+    {MEMBER (n_heads), UINT, 1, 256},
+    {MEMBER (head_dim), UINT, 1, 1024},
+    {MEMBER (encoder_layers), UINT, 1, 256},
+    {MEMBER (decoder_layers), UINT, 1, 256},
+    {MEMBER (encoder_d_ff), UINT, 1, 65536},
+    {MEMBER (decoder_d_ff), UINT, 1, 65536},
+    {MEMBER (vocab_size), UINT, 4, 65536},
+    {MEMBER (max_tokens), UINT, 1, 65536},
+    {MEMBER (velocity_bins), UINT, 1, 127},
+    {MEMBER (ties), BOOLEAN, 0, 1},
 };
 
 static const struct {
