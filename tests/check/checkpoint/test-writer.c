@@ -6,7 +6,9 @@
 #include "fixtures.h"
 #include "checkpoint/safetensors-writer.h"
 
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static RandomModel *model;
 
@@ -106,6 +108,31 @@ START_TEST (a_value_beyond_float16_is_refused_and_the_old_file_stays)
 }
 END_TEST
 
+/* A limit on the size of files stands for a full disk. */
+START_TEST (a_full_disk_leaves_the_old_file)
+{
+  g_autofree gchar *path = fixture_path ("model.safetensors"), *data = NULL;
+  g_autoptr (GError) error = NULL;
+  struct rlimit unlimited, full;
+  gboolean written;
+
+  ck_assert (g_file_set_contents (path, "old", 3, NULL));
+  getrlimit (RLIMIT_FSIZE, &unlimited);
+  full = unlimited;
+  full.rlim_cur = 5000;
+  signal (SIGXFSZ, SIG_IGN);
+  setrlimit (RLIMIT_FSIZE, &full);
+  written = random_model_write (model, path, MT3_DTYPE_F32, &error);
+  setrlimit (RLIMIT_FSIZE, &unlimited);
+  signal (SIGXFSZ, SIG_DFL);
+  ck_assert (!written);
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_IO));
+  ck_assert (g_file_get_contents (path, &data, NULL, NULL));
+  ck_assert_str_eq (data, "old");
+  ck_assert_uint_eq (count_files (), 1);
+}
+END_TEST
+
 START_TEST (a_folder_that_is_not_there_cannot_be_written)
 {
   g_autoptr (GError) error = NULL;
@@ -183,6 +210,7 @@ writer_suite (void)
   tcase_add_test (tcase, transposed_tensors_are_written_in_canonical_layout);
   tcase_add_test (
       tcase, a_value_beyond_float16_is_refused_and_the_old_file_stays);
+  tcase_add_test (tcase, a_full_disk_leaves_the_old_file);
   tcase_add_test (tcase, a_folder_that_is_not_there_cannot_be_written);
   tcase_add_test (tcase, progress_rises_to_the_end);
   tcase_add_loop_test (
