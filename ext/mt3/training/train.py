@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Trains a model from a corpus and a note bank; goes on where it stopped.
+
+  train.py --corpus corpus.npz --bank BANK --out RUN --minutes 25
+
+RUN holds state.pt (everything, to go on from), model.safetensors (the averaged
+weights, for the product) and log.jsonl (the curve). With --stop-after the call
+ends early and the next one with the same --out continues.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import queue
+import threading
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import bank as bank_file
+import corpus as corpus_file
+import model as network
+import native
+import weights
+from augmentation import Augmentation, piano_rolls
+from frontend import LogMel
+from mixing import Mixer
+from optimiser import Optimiser
+from recipe import make_recipe
+
+WARMUP_STEPS = 200
+# The rate stays up for this share of the run, then falls in a straight line.
+CONSTANT_SHARE = 0.45
+FINAL_RATE = 0.02
+AVERAGE_DECAY = 0.9995
+# The head's share of the loss, before and after the middle of the run.
+AUXILIARY_WEIGHTS = (0.15, 0.05)
+# Three windows in four have fewer tokens than this; padding them all to the
+# longest would double the decoder's work.
+SHORT_SHARE = 0.75
+LOG_STEPS = 100
+SAVE_SECONDS = 120
+DATA_STATEMENT = (
+    'Trained from scratch on OpenScore string quartets and Lieder (CC0), the '
+    'Groove MIDI dataset (CC BY 4.0), Freedoom (BSD-3-Clause) and Simutrans '
+    '(Artistic-1.0) music and generated music, played by FluidR3 and '
+    'MuseScore_General (MIT), Salamander Grand Piano (CC BY 3.0), the rumpf '
+    'kit (CC BY 3.0), Sonic Pi samples (CC0) and synthetic instruments; see '
+    'ext/mt3/training/DATA.md')
+
+
+class Objective(nn.Module):
+    """The loss of a batch whose windows come shortest first: what is compiled.
+
+    short and long are the targets of the two parts, padded with 0.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, mels, short, short_heard, long, long_heard, rolls):
+        encoded = self.model.encode(mels)
+        split = len(short)
+        loss = tokens = right = 0
+        for targets, heard, part in ((short, short_heard, encoded[:split]),
+                                     (long, long_heard, encoded[split:])):
+            logits = self.model.logits(part, targets, heard).float()
+            counted = targets > 0
+            loss = loss + F.cross_entropy(
+                logits.flatten(0, 1), targets.flatten(), ignore_index=0,
+                reduction='sum')
+            tokens = tokens + counted.sum()
+            right = right + ((logits.argmax(-1) == targets) & counted).sum()
+        auxiliary = F.binary_cross_entropy_with_logits(
+            self.model.auxiliary(encoded).float(), rolls,
+            reduction='sum') / rolls[:, :, 0].numel()
+        return loss / tokens, auxiliary, right / tokens
+
+
+class Feed:
+    """Draws batches on threads of its own."""
+
+    def __init__(self, source, options, window_samples, first_seed):
+        self._draw = lambda seed: source.draw(
+            seed, options.batch, window_samples, options.long_tokens)
+        self._pin = torch.cuda.is_available() and options.device == 'cuda'
+        self._queue = queue.Queue(24)
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._seed = (options.seed << 32) + first_seed
+        for _ in range(options.threads):
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while not self._stopped:
+            with self._lock:
+                seed, self._seed = self._seed, self._seed + 1
+            batch = {name: torch.from_numpy(array)
+                     for name, array in self._draw(seed).items()}
+            if self._pin:
+                batch = {name: t.pin_memory() for name, t in batch.items()}
+            while not self._stopped:
+                with contextlib.suppress(queue.Full):
+                    self._queue.put(batch, timeout=0.5)
+                    break
+
+    def next(self, device):
+        return {name: tensor.to(device, non_blocking=True)
+                for name, tensor in self._queue.get().items()}
+
+    def stop(self):
+        self._stopped = True
+
+
+def hear_mistakes(tokens, probability):
+    """Some of the tokens that the decoder hears are another window's, so that
+    it learns to go on after a mistake of its own instead of repeating it."""
+    other = tokens[torch.randperm(len(tokens), device=tokens.device)]
+    wrong = torch.rand(tokens.shape, device=tokens.device) < probability
+    return torch.where(wrong & (tokens > 0) & (other > 0), other, tokens)
+
+
+class Trainer:
+    def __init__(self, options):
+        self.options = options
+        self.device = options.device
+        self.out = pathlib.Path(options.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(options.seed)
+        torch.backends.cuda.matmul.allow_tf32 = True
+        if options.init:
+            self.model, _ = weights.load(options.init, self.device)
+        else:
+            config = network.make_config(**dict(options.config))
+            self.model = network.Mt3(config).to(self.device)
+        self.config = self.model.config
+        self.average = {name: value.detach().clone() for name, value
+                        in self.model.state_dict().items()}
+        self.optimiser = Optimiser(self.model)
+        self.step, self.elapsed, self.history = 0, 0.0, []
+        self.state_path = self.out / 'state.pt'
+        if self.state_path.exists():
+            self._resume()
+        self._prepare_data()
+
+    def _prepare_data(self):
+        options, config = self.options, self.config
+        corpus = corpus_file.load(options.corpus)
+        bank = bank_file.load(options.bank)
+        recipe = make_recipe(config.velocity_bins, options.labels,
+                             dict(options.recipe))
+        self.window_samples = config.window_frames * config.hop_length
+        self.mixer = Mixer(bank, self.device)
+        self.augment = Augmentation(
+            config, LogMel(config).to(self.device), self.device)
+        self.feed = Feed(native.SceneSource(corpus, bank, recipe), options,
+                         self.window_samples, first_seed=self.step)
+
+    def _resume(self):
+        state = torch.load(self.state_path, map_location=self.device)
+        self.model.load_state_dict(state['model'])
+        self.average = state['average']
+        self.optimiser.load_state_dict(state['optimiser'])
+        self.step, self.elapsed = state['step'], state['elapsed']
+        self.history = state['history']
+        print(f'going on from step {self.step}', flush=True)
+
+    def save(self):
+        temporary = self.state_path.with_suffix('.tmp')
+        torch.save({'model': self.model.state_dict(), 'average': self.average,
+                    'optimiser': self.optimiser.state_dict(),
+                    'step': self.step, 'elapsed': self.elapsed,
+                    'history': self.history}, temporary)
+        os.replace(temporary, self.state_path)
+        weights.export(
+            self.out / 'model.safetensors', self.average, self.config,
+            {'name': self.options.name, 'license': self.options.license,
+             'data': DATA_STATEMENT, 'steps': str(self.step)})
+
+    def progress(self):
+        if self.options.steps:
+            return self.step / self.options.steps
+        return self.elapsed / (60 * self.options.minutes)
+
+    def rate(self):
+        falling = (1 - self.progress()) / (1 - CONSTANT_SHARE)
+        return (self.options.rate * min(1, (self.step + 1) / WARMUP_STEPS) *
+                (FINAL_RATE + (1 - FINAL_RATE) * min(1, max(0, falling))))
+
+    @torch.no_grad()
+    def _hear(self, batch):
+        """Network inputs and targets of a batch of scenes."""
+        audio = self.mixer(batch['first'], batch['voices'],
+                           batch['n_voices'], self.window_samples)
+        mels = self.augment(audio, batch['cut'], batch['n_voices'])
+        rolls = piano_rolls(batch['roll'], batch['n_roll'],
+                            self.config.window_frames)
+        tokens = batch['tokens'].long()
+        heard = hear_mistakes(tokens, self.options.mistakes)
+        split = int(len(tokens) * SHORT_SHARE)
+        short = slice(None, split), slice(None, self.options.short_tokens)
+        return (mels, tokens[short].contiguous(), heard[short].contiguous(),
+                tokens[split:].contiguous(), heard[split:].contiguous(), rolls)
+
+    @torch.no_grad()
+    def _average_weights(self):
+        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+        state = self.model.state_dict()
+        names = list(self.average)
+        torch._foreach_mul_([self.average[n] for n in names], decay)
+        torch._foreach_add_([self.average[n] for n in names],
+                            [state[n] for n in names], alpha=1 - decay)
+
+    def _train_step(self, objective):
+        inputs = self._hear(self.feed.next(self.device))
+        precision = torch.autocast('cuda', torch.bfloat16) \
+            if self.device == 'cuda' else contextlib.nullcontext()
+        with precision:
+            loss, auxiliary, accuracy = objective(*inputs)
+        share = AUXILIARY_WEIGHTS[self.progress() > 0.5]
+        (loss + share * auxiliary).backward()
+        self.optimiser.step(self.rate())
+        self.step += 1
+        self._average_weights()
+        return torch.stack([loss.detach(), auxiliary.detach(), accuracy])
+
+    def _log(self, losses, started):
+        loss, auxiliary, accuracy = torch.stack(losses).mean(0).tolist()
+        row = {'step': self.step, 'seconds': round(self.elapsed, 1),
+               'loss': round(loss, 4), 'auxiliary': round(auxiliary, 4),
+               'accuracy': round(accuracy, 4), 'rate': f'{self.rate():.2e}',
+               'windows_per_second': round(
+                   len(losses) * self.options.batch / (time.time() - started))}
+        self.history.append(row)
+        with open(self.out / 'log.jsonl', 'a') as file:
+            file.write(json.dumps(row) + '\n')
+        print(row, flush=True)
+
+    def run(self):
+        """Until the budget is spent, or this call's share of it."""
+        options = self.options
+        objective = Objective(self.model)
+        if options.compile:
+            objective = torch.compile(objective, dynamic=False)
+        stop_at = time.time() + 60 * (options.stop_after or float('inf'))
+        saved = logged = last = time.time()
+        losses, began_at = [], self.step
+        while self.progress() < 1 and time.time() < stop_at:
+            losses.append(self._train_step(objective))
+            now = time.time()
+            # The first steps compile: that is not training time.
+            self.elapsed += now - last if self.step > began_at + 3 else 0
+            last = now
+            if len(losses) == options.log_steps:
+                self._log(losses, logged)
+                losses, logged = [], time.time()
+            if now - saved > SAVE_SECONDS:
+                self.save()
+                saved = last = time.time()
+        self.feed.stop()
+        self.save()
+        print('done' if self.progress() >= 1 else 'stopped', flush=True)
+
+
+def pair(text):
+    name, value = text.split('=')
+    return name, json.loads(value)
+
+
+def parse_options(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('--corpus', required=True)
+    parser.add_argument('--bank', required=True, nargs='+',
+                        help='folders that mt3-render-bank wrote')
+    parser.add_argument('--out', required=True)
+    parser.add_argument('--minutes', type=float, default=25,
+                        help='of the whole run, over all calls')
+    parser.add_argument('--steps', type=int, help='instead of --minutes')
+    parser.add_argument('--stop-after', type=float, metavar='MINUTES')
+    parser.add_argument('--init', help='a .safetensors model to start from')
+    parser.add_argument('--batch', type=int, default=512)
+    parser.add_argument('--short-tokens', type=int, default=192)
+    parser.add_argument('--long-tokens', type=int, default=448)
+    parser.add_argument('--rate', type=float, default=2e-3)
+    parser.add_argument('--mistakes', type=float, default=0.02)
+    parser.add_argument('--labels', default='groups',
+                        choices=['groups', 'classes', 'all'])
+    parser.add_argument('--recipe', type=pair, action='append', default=[],
+                        metavar='NAME=VALUE')
+    parser.add_argument('--config', type=pair, action='append', default=[],
+                        metavar='NAME=VALUE', help='dimensions, see model.py')
+    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--threads', type=int,
+                        default=max(1, (os.cpu_count() or 2) - 3))
+    parser.add_argument('--device', default=(
+        'cuda' if torch.cuda.is_available() else 'cpu'))
+    parser.add_argument('--compile', type=int,
+                        default=int(torch.cuda.is_available()))
+    parser.add_argument('--log-steps', type=int, default=LOG_STEPS)
+    parser.add_argument('--name', default='mt3-small')
+    parser.add_argument('--license', default='CC-BY-4.0')
+    return parser.parse_args(arguments)
+
+
+if __name__ == '__main__':
+    Trainer(parse_options()).run()
