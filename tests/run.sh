@@ -126,7 +126,13 @@ c_sources () {
 }
 
 check_format () {
-  c_sources | xargs -0 -r clang-format --dry-run --Werror
+  local file unformatted=0
+  while IFS= read -r -d '' file; do
+    clang-format "$file" | cmp -s - "$file" && continue
+    echo "not formatted (clang-format -i $file)"
+    unformatted=1
+  done < <(c_sources)
+  return "$unformatted"
 }
 
 check_tidy () {
