@@ -23,11 +23,11 @@ G_BEGIN_DECLS
 #define MT3_BACKEND_ABI 1
 
 typedef enum {
-  MT3_PRECISION_AUTO,  /* exact on the CPU, fast on a GPU */
+  MT3_PRECISION_AUTO, /* exact on the CPU, fast on a GPU */
   MT3_PRECISION_EXACT, /* float32 accuracy: token for token the reference */
-  MT3_PRECISION_FAST,  /* float16 storage, float32 sums, norms and softmax */
-  MT3_PRECISION_BF16,  /* bfloat16 operands where the CPU has them: fastest,
-                          least faithful; opt-in */
+  MT3_PRECISION_FAST, /* float16 storage, float32 sums, norms and softmax */
+  MT3_PRECISION_BF16, /* bfloat16 operands where the CPU has them: fastest,
+                         least faithful; opt-in */
 } Mt3Precision;
 
 /**
@@ -48,21 +48,21 @@ typedef struct {
  * call. */
 typedef struct {
   guint slot;
-  guint n_frames;         /* 1 .. window_frames */
-  guint64 index;          /* of the window in its stream, for the draw */
-  const gfloat *samples;  /* window_samples floats */
-  Mt3Decoding decoding;   /* max_tokens resolved, never 0 */
+  guint n_frames; /* 1 .. window_frames */
+  guint64 index; /* of the window in its stream, for the draw */
+  const gfloat *samples; /* window_samples floats */
+  Mt3Decoding decoding; /* max_tokens resolved, never 0 */
 } Mt3BackendWindow;
 
 /* What a finished slot holds; the arrays belong to the backend and are valid
  * until the slot is released or prefilled again. */
 typedef struct {
-  guint n_tokens;          /* without the end token */
+  guint n_tokens; /* without the end token */
   const guint16 *tokens;
   const gfloat *log_probs; /* natural log of the model's own probability (before
                               temperature, top-k and top-p) of each token */
-  gboolean ended;          /* FALSE: max_tokens reached without an end token */
-  gboolean rerun_exact;    /* computed again in exact precision (overflow) */
+  gboolean ended; /* FALSE: max_tokens reached without an end token */
+  gboolean rerun_exact; /* computed again in exact precision (overflow) */
 } Mt3BackendResult;
 
 typedef struct _Mt3Backend Mt3Backend;
@@ -75,13 +75,13 @@ typedef struct _Mt3Backend Mt3Backend;
  * ends the backend's life (every window in a slot is unfinished).
  */
 struct _Mt3Backend {
-  const gchar *name;        /* "cpu", "cuda" */
-  gchar *description;       /* "AVX-512, 2 threads", "NVIDIA H200, sm_90" */
+  const gchar *name; /* "cpu", "cuda" */
+  gchar *description; /* "AVX-512, 2 threads", "NVIDIA H200, sm_90" */
   Mt3Precision precision;
   guint n_slots;
-  guint prefill_batch;      /* windows that one prefill() call takes at most */
-  guint decode_steps;       /* steps that a decode() call should be asked for:
-                               1 on a CPU, more where a call has a cost */
+  guint prefill_batch; /* windows that one prefill() call takes at most */
+  guint decode_steps; /* steps that a decode() call should be asked for:
+                         1 on a CPU, more where a call has a cost */
 
   /* Loads windows into free slots; they are active afterwards. */
   gboolean (*prefill) (Mt3Backend *backend, const Mt3BackendWindow *windows,

@@ -32,6 +32,6 @@ typedef struct {
   guint64 seed;
 } Mt3Decoding;
 
-#define MT3_DECODING_GREEDY ((Mt3Decoding){ 0, 0.0f, 0, 1.0f, 0 })
+#define MT3_DECODING_GREEDY ((Mt3Decoding){0, 0.0f, 0, 1.0f, 0})
 
 G_END_DECLS

@@ -28,22 +28,22 @@ typedef struct {
   Mt3Device device;
   Mt3Precision precision;
   guint cuda_device_id;
-  guint n_threads;  /* 0: all cores allowed. The first to open decides. */
+  guint n_threads; /* 0: all cores allowed. The first to open decides. */
   guint batch_size; /* slots; 0: the backend's choice. The first decides. */
 } Mt3EngineOptions;
 
 /* What an engine has done and is; all counters since it opened. */
 typedef struct {
-  const gchar *device;      /* "cpu", "cuda" */
+  const gchar *device; /* "cpu", "cuda" */
   const gchar *description; /* e.g. "AVX-512, 2 threads" */
-  const gchar *fallback;    /* why AUTO did not choose CUDA, or NULL */
+  const gchar *fallback; /* why AUTO did not choose CUDA, or NULL */
   Mt3Precision precision;
   guint n_slots;
   guint n_streams;
   guint64 windows;
   guint64 tokens;
-  guint64 reruns;        /* windows computed again in exact precision */
-  guint64 prefill_us;    /* time spent in the backend */
+  guint64 reruns; /* windows computed again in exact precision */
+  guint64 prefill_us; /* time spent in the backend */
   guint64 decode_us;
   guint64 decode_steps;
   guint64 host_bytes;
@@ -81,7 +81,7 @@ typedef struct {
   guint64 index;
   gboolean last;
   guint n_frames;
-  guint n_tokens;    /* without the end token */
+  guint n_tokens; /* without the end token */
   guint16 *tokens;
   gfloat *log_probs; /* one a token */
   gboolean ended;
@@ -109,9 +109,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Stream, mt3_stream_free)
 
 typedef enum {
   MT3_FLOW_OK,
-  MT3_FLOW_END,      /* after the window with `last` and mt3_stream_finish() */
+  MT3_FLOW_END, /* after the window with `last` and mt3_stream_finish() */
   MT3_FLOW_FLUSHING, /* mt3_stream_set_flushing() */
-  MT3_FLOW_ERROR,    /* the backend failed; *error says how */
+  MT3_FLOW_ERROR, /* the backend failed; *error says how */
 } Mt3Flow;
 
 /* Queues a window (transfer full); blocks while max_pending are under way. */
