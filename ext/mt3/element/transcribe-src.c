@@ -45,7 +45,7 @@ gst_mt3_transcribe_update_progress (GstMt3Transcribe *self, gdouble seconds)
     return;
 
   percent =
-      (gint) CLAMP (100.0 * seconds * GST_SECOND / self->duration, 0.0, 100.0);
+      (gint) CLAMP (100.0 * seconds * GST_SECOND / self->duration, 0.0, 99.0);
   percent -= percent % PROGRESS_STEP;
   if (percent <= self->progress)
     return;

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * mt3transcribe comes, goes and is stopped at any moment.
+ */
+#include "element-fixture.h"
+
+static GstElement *
+new_element (void)
+{
+  GstElement *element = gst_element_factory_make ("mt3transcribe", NULL);
+
+  g_object_set (element, "model-file", "scripted", NULL);
+  return gst_object_ref_sink (element);
+}
+
+static void
+set_state (GstElement *element, GstState state)
+{
+  fail_unless (
+      gst_element_set_state (element, state) != GST_STATE_CHANGE_FAILURE);
+}
+
+GST_START_TEST (every_state_follows_every_other)
+{
+  GstElement *element = new_element ();
+
+  for (GstState from = GST_STATE_NULL; from <= GST_STATE_PLAYING; from++)
+    for (GstState to = GST_STATE_NULL; to <= GST_STATE_PLAYING; to++) {
+      set_state (element, from);
+      set_state (element, to);
+    }
+  set_state (element, GST_STATE_NULL);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+/* Does not return, or does not end, if something waits for the model. */
+GST_START_TEST (stopping_does_not_wait_for_the_model)
+{
+  GstElement *element = new_element ();
+
+  script_set_hold_open (TRUE);
+  set_state (element, GST_STATE_PLAYING);
+  script_wait_opening (1);
+  set_state (element, GST_STATE_NULL);
+  script_set_hold_open (FALSE);
+  script_wait_opened (1);
+  script_wait_no_engines ();
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+static void
+note_end (gpointer ended, GObject *object)
+{
+  g_atomic_int_set ((gint *) ended, TRUE);
+}
+
+GST_START_TEST (an_element_may_go_while_its_model_opens)
+{
+  GstElement *element = new_element ();
+  gint ended = FALSE;
+
+  g_object_weak_ref (G_OBJECT (element), note_end, &ended);
+  script_set_hold_open (TRUE);
+  set_state (element, GST_STATE_READY);
+  script_wait_opening (1);
+  set_state (element, GST_STATE_NULL);
+  gst_object_unref (element);
+  script_set_hold_open (FALSE);
+  while (!g_atomic_int_get (&ended))
+    g_usleep (1000);
+}
+
+GST_END_TEST
+
+GST_START_TEST (other_settings_open_another_model)
+{
+  GstElement *element = new_element ();
+
+  set_state (element, GST_STATE_READY);
+  script_wait_opened (1);
+  set_state (element, GST_STATE_PAUSED);
+  set_state (element, GST_STATE_READY);
+  fail_unless_equals_int (script.n_opened, 1);
+  g_object_set (element, "model-file", "another", NULL);
+  set_state (element, GST_STATE_PAUSED);
+  script_wait_opened (2);
+  fail_unless_equals_string (script.options.model_file, "another");
+  set_state (element, GST_STATE_NULL);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+GST_START_TEST (a_model_that_failed_is_tried_again)
+{
+  GstElement *element = new_element ();
+
+  g_object_set (element, "model-file", SCRIPT_MISSING, NULL);
+  for (guint i = 1; i <= 3; i++) {
+    set_state (element, GST_STATE_PAUSED);
+    script_wait_opened (i);
+    set_state (element, GST_STATE_NULL);
+  }
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+static gpointer
+push_many (gpointer fixture)
+{
+  return GINT_TO_POINTER (fixture_push_windows (fixture, 1000, 0));
+}
+
+static void
+check_stop_while_pushing (GstState state, gboolean hold_open)
+{
+  g_auto (Fixture) fixture = {NULL};
+  GThread *thread;
+
+  script_set_hold_open (hold_open);
+  script_set_hold_decode (!hold_open);
+  fixture = fixture_new_playing ();
+  thread = g_thread_new ("push", push_many, &fixture);
+  if (hold_open)
+    script_wait_opening (1);
+  else
+    script_wait_held ();
+  /* The backend cannot be broken off in the middle of a step. */
+  if (!hold_open)
+    script_set_hold_decode (FALSE);
+  set_state (fixture.element, state);
+  fail_unless_equals_int (
+      GPOINTER_TO_INT (g_thread_join (thread)), GST_FLOW_FLUSHING);
+  script_set_hold_open (FALSE);
+}
+
+GST_START_TEST (stopping_wakes_the_wait_for_the_model)
+{
+  check_stop_while_pushing (GST_STATE_READY, TRUE);
+}
+
+GST_END_TEST
+
+GST_START_TEST (stopping_wakes_the_wait_for_room)
+{
+  check_stop_while_pushing (GST_STATE_READY, FALSE);
+}
+
+GST_END_TEST
+
+/* A second run of the same element knows nothing of the first. */
+GST_START_TEST (a_stopped_element_starts_over)
+{
+  const gint windows[] = {0, 1, -1};
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GPtrArray) notes = NULL;
+
+  fixture_push_windows (&fixture, 5, 0);
+  set_state (fixture.element, GST_STATE_READY);
+  set_state (fixture.element, GST_STATE_PLAYING);
+  gst_harness_push_event (
+      fixture.harness, gst_event_new_stream_start ("again"));
+  gst_harness_set_src_caps_str (fixture.harness, FIXTURE_CAPS);
+  fail_unless_equals_int (fixture_push_windows (&fixture, 2, 0), GST_FLOW_OK);
+  notes = fixture_finish (&fixture);
+  fixture_check_notes (notes, 0, windows);
+}
+
+GST_END_TEST
+
+static void
+seek_to (GstElement *pipeline, GRand *rand)
+{
+  gst_element_seek_simple (pipeline, GST_FORMAT_TIME,
+      GST_SEEK_FLAG_FLUSH |
+          (g_rand_boolean (rand) ? GST_SEEK_FLAG_ACCURATE : 0),
+      g_rand_int_range (rand, 0, 20) * GST_SECOND);
+}
+
+/* Every loop another order of events and moments. */
+GST_START_TEST (anything_at_any_moment)
+{
+  g_autoptr (GRand) rand = g_rand_new_with_seed (__i__);
+  GstElement *pipeline = gst_parse_launch (
+      "audiotestsrc samplesperbuffer=1000 num-buffers=20000 wave=white-noise ! "
+      "audio/x-raw, rate=44100, channels=2 ! "
+      "mt3transcribe model-file=scripted ! queue ! fakesink sync=false",
+      NULL);
+
+  for (guint i = 0; i < 30; i++) {
+    if (g_rand_int_range (rand, 0, 3) == 0)
+      seek_to (pipeline, rand);
+    else
+      set_state (pipeline,
+          g_rand_int_range (rand, GST_STATE_NULL, GST_STATE_PLAYING + 1));
+    g_usleep (g_rand_int_range (rand, 0, 5000));
+  }
+  set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (pipeline);
+}
+
+GST_END_TEST
+
+static Suite *
+states_suite (void)
+{
+  Suite *suite = suite_create ("states");
+  TCase *tcase = tcase_create ("general");
+
+  tcase_add_checked_fixture (tcase, fixture_setup, fixture_teardown);
+  tcase_add_test (tcase, every_state_follows_every_other);
+  tcase_add_test (tcase, stopping_does_not_wait_for_the_model);
+  tcase_add_test (tcase, an_element_may_go_while_its_model_opens);
+  tcase_add_test (tcase, other_settings_open_another_model);
+  tcase_add_test (tcase, a_model_that_failed_is_tried_again);
+  tcase_add_test (tcase, stopping_wakes_the_wait_for_the_model);
+  tcase_add_test (tcase, stopping_wakes_the_wait_for_room);
+  tcase_add_test (tcase, a_stopped_element_starts_over);
+  tcase_add_loop_test (tcase, anything_at_any_moment, 0, 20);
+  suite_add_tcase (suite, tcase);
+
+  return suite;
+}
+
+GST_CHECK_MAIN (states);
