@@ -40,6 +40,15 @@ put_key_value (
   }
 }
 
+/* A decoder step reads keys and values once, from far away; the rows of a
+ * window pass over those again and again. (Past the last tile this fetches
+ * something useless, or nothing.) */
+ALWAYS_INLINE Prefetch
+prefetch_next (const int n_rows, const void *panel, size_t bytes, size_t k)
+{
+  return n_rows == 1 ? prefetch_part (panel, bytes, k, 0, 1) : no_prefetch;
+}
+
 /* scores[r][token] = q[r] . key[token], whole tiles of tokens */
 ALWAYS_INLINE void
 score_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
@@ -55,8 +64,8 @@ score_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
     tile_clear (n_rows, tile);
     panel_accumulate (n_rows, tile, type, queries, attention->query_stride,
         tile_keys (kv, t), kv->head_dim,
-        prefetch_part (tile_keys (kv, t + 1 < n_tiles ? t + 1 : t),
-            mt3_panel_bytes (type, kv->head_dim), kv->head_dim, 0, 1));
+        prefetch_next (n_rows, tile_keys (kv, t + 1),
+            mt3_panel_bytes (type, kv->head_dim), kv->head_dim));
 #pragma GCC unroll 16
     for (int r = 0; r < n_rows; r++) {
       v16_store (scores + r * stride + t * MT3_PANEL, tile[r][0]);
@@ -79,16 +88,13 @@ weigh_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
     size_t width = kv->head_dim - d < MT3_PANEL ? kv->head_dim - d : MT3_PANEL;
 
     tile_clear (n_rows, tile);
-    for (size_t t = 0; t < n_tokens; t += MT3_PANEL) {
-      size_t next = t + MT3_PANEL < n_tokens ? t + MT3_PANEL : t;
-
+    for (size_t t = 0; t < n_tokens; t += MT3_PANEL)
       panel_accumulate (n_rows, tile, type, weights + t, stride,
           tile_values (kv, type, t / MT3_PANEL, d / MT3_PANEL),
           n_tokens - t < MT3_PANEL ? n_tokens - t : MT3_PANEL,
-          prefetch_part (
-              tile_values (kv, type, next / MT3_PANEL, d / MT3_PANEL),
-              mt3_panel_bytes (type, MT3_PANEL), MT3_PANEL, 0, 1));
-    }
+          prefetch_next (n_rows,
+              tile_values (kv, type, t / MT3_PANEL + 1, d / MT3_PANEL),
+              mt3_panel_bytes (type, MT3_PANEL), MT3_PANEL));
 
 #pragma GCC unroll 16
     for (int r = 0; r < n_rows; r++) {

@@ -97,6 +97,26 @@ multiply_tile_bf16 (const Mt3Product *product, size_t row, size_t n_rows,
       n_rows, multiply_tile, MT3_PANEL_BF16, product, row, panel, prefetch)
 }
 
+/* From so many tiles on, what a tile prefetches is little beside its work. */
+#define MANY_TILES 6
+#define CACHE_LINE 64
+
+/* What tile @i of @n_tiles fetches of @next. Few tiles fetch while they
+ * compute; many fetch their small part at once, beforehand. */
+static Prefetch
+prefetch_for_tile (
+    const Mt3Matrix *matrix, const char *next, size_t i, size_t n_tiles)
+{
+  size_t bytes = mt3_panel_bytes (matrix->type, matrix->n_rows);
+
+  if (n_tiles < MANY_TILES)
+    return prefetch_part (next, bytes, matrix->n_rows, i, n_tiles);
+  for (size_t at = bytes * i / n_tiles; at < bytes * (i + 1) / n_tiles;
+       at += CACHE_LINE)
+    __builtin_prefetch (next + at, 0, 2);
+  return no_prefetch;
+}
+
 static void
 multiply (const Mt3Product *product, size_t row, size_t n_rows, size_t panel,
     size_t n_panels)
@@ -108,7 +128,6 @@ multiply (const Mt3Product *product, size_t row, size_t n_rows, size_t panel,
   };
   const Mt3Matrix *matrix = product->matrix;
   TileFunc tile_func = tile_funcs[matrix->type];
-  size_t bytes = mt3_panel_bytes (matrix->type, matrix->n_rows);
   size_t n_tiles = (n_rows + V16_TILE_ROWS - 1) / V16_TILE_ROWS;
 
   /* A panel stays in the second-level cache while all rows pass over it, and
@@ -116,12 +135,13 @@ multiply (const Mt3Product *product, size_t row, size_t n_rows, size_t panel,
   for (size_t p = panel; p < panel + n_panels; p++)
     for (size_t i = 0; i < n_tiles; i++) {
       size_t start = tile_start (n_rows, n_tiles, i);
-      size_t next = p + 1 < panel + n_panels ? p + 1 : p;
 
       tile_func (product, row + start,
           tile_start (n_rows, n_tiles, i + 1) - start, p,
-          prefetch_part (
-              matrix_panel (matrix, next), bytes, matrix->n_rows, i, n_tiles));
+          p + 1 < panel + n_panels
+              ? prefetch_for_tile (
+                    matrix, matrix_panel (matrix, p + 1), i, n_tiles)
+              : no_prefetch);
     }
 }
 

@@ -51,28 +51,37 @@ panel_load (Mt3PanelType type, const void *panel, size_t index)
  * hardware prefetchers stop at page boundaries, and weights and keys are read
  * once and then not for milliseconds. */
 typedef struct {
-  const char *start;
-  size_t step; /* bytes for each PREFETCH_ROWS rows of the panel */
+  const char *first; /* two places at a time, so that one is in time */
+  const char *second;
+  size_t step; /* bytes for each row of the panel; 0: nothing to fetch */
 } Prefetch;
 
-#define PREFETCH_ROWS 8
-#define CACHE_LINE 64
+static const Prefetch no_prefetch = {NULL, NULL, 0};
 
 /* The @part-th of @n_parts of a panel of @bytes, during @n_rows rows. */
 ALWAYS_INLINE Prefetch
 prefetch_part (
     const void *panel, size_t bytes, size_t n_rows, size_t part, size_t n_parts)
 {
-  return (Prefetch){(const char *) panel + bytes * part / n_parts,
-      bytes * PREFETCH_ROWS / (n_rows * n_parts)};
+  const char *first = (const char *) panel + bytes / 2 * part / n_parts;
+
+  return (Prefetch){first, first + bytes / 2, bytes / 2 / (n_rows * n_parts)};
 }
 
 ALWAYS_INLINE void
-prefetch_step (Prefetch *prefetch)
+panel_step (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
+    const float *in, size_t in_stride, const void *panel, size_t i)
 {
-  for (size_t i = 0; i < prefetch->step; i += CACHE_LINE)
-    __builtin_prefetch (prefetch->start + i, 0, 2);
-  prefetch->start += prefetch->step;
+  v16 left = panel_load (type, panel, i * MT3_PANEL);
+  v16 right = panel_load (type, panel, i * MT3_PANEL + HALF_PANEL);
+
+#pragma GCC unroll 16
+  for (int r = 0; r < n_rows; r++) {
+    v16 x = v16_set (in[r * in_stride + i]);
+
+    tile[r][0] = v16_fma (x, left, tile[r][0]);
+    tile[r][1] = v16_fma (x, right, tile[r][1]);
+  }
 }
 
 /* tile[r] += in[r] x panel, for n_rows rows of length k: one chain of fused
@@ -82,22 +91,16 @@ panel_accumulate (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
     const float *in, size_t in_stride, const void *panel, size_t k,
     Prefetch prefetch)
 {
-  for (size_t start = 0; start < k; start += PREFETCH_ROWS) {
-    size_t end = k - start < PREFETCH_ROWS ? k : start + PREFETCH_ROWS;
-
-    prefetch_step (&prefetch);
-    for (size_t i = start; i < end; i++) {
-      v16 left = panel_load (type, panel, i * MT3_PANEL);
-      v16 right = panel_load (type, panel, i * MT3_PANEL + HALF_PANEL);
-
-#pragma GCC unroll 16
-      for (int r = 0; r < n_rows; r++) {
-        v16 x = v16_set (in[r * in_stride + i]);
-
-        tile[r][0] = v16_fma (x, left, tile[r][0]);
-        tile[r][1] = v16_fma (x, right, tile[r][1]);
-      }
-    }
+  /* A prefetch costs as much as a load: a tenth when all else is cached. */
+  if (prefetch.step == 0) {
+    for (size_t i = 0; i < k; i++)
+      panel_step (n_rows, tile, type, in, in_stride, panel, i);
+    return;
+  }
+  for (size_t i = 0; i < k; i++) {
+    __builtin_prefetch (prefetch.first + i * prefetch.step, 0, 2);
+    __builtin_prefetch (prefetch.second + i * prefetch.step, 0, 2);
+    panel_step (n_rows, tile, type, in, in_stride, panel, i);
   }
 }
 
