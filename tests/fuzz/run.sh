@@ -22,7 +22,7 @@ if [[ ${#targets[@]} -eq 0 ]]; then
   mapfile -t targets < <(cd "$root/tests/fuzz" && ls fuzz-*.c)
 fi
 
-# GLib's slices of a thread that is just ending look like a leak.
+# Slices would hide small errors from ASan.
 export G_SLICE=always-malloc
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 cd "$build"
