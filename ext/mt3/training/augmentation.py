@@ -34,6 +34,13 @@ class Augmentation:
         audio = self._to_16_bits(audio)
         return self._end_early(audio, cut)
 
+    def gently(self, audio, cut):
+        """The same for recordings, which have been in a room already."""
+        audio = self._level(audio)
+        present = (audio.abs().amax(1) > 0).int()
+        audio = audio + self._noise(audio, present)
+        return self._end_early(self._to_16_bits(audio), cut)
+
     def uniform(self, batch, low, high):
         return torch.rand(batch, 1, device=self.device) * (high - low) + low
 

@@ -42,7 +42,8 @@ class Recipe(C.Structure):
             'same_program', 'near_program', 'drop_part', 'acoustic_kit',
             'unpedalled', 'distractor', 'truncated', 'vibrato', 'detune',
             'stretch')] + [
-        ('velocity_bins', C.c_uint32), ('labels', C.c_uint8 * 128)]
+        ('velocity_bins', C.c_uint32), ('labels', C.c_uint8 * 128),
+        ('drum_labels', C.c_uint8 * 128)]
 
 
 class SceneBatch(C.Structure):

@@ -75,7 +75,7 @@ add_note (Mt3Scene *scene, const Mt3Player *player, guint pitch, guint velocity,
   scene->notes[scene->n_notes++] = (Mt3Note){
       .onset = onset,
       .offset = offset,
-      .pitch = pitch,
+      .pitch = is_drum ? player->drum_labels[pitch] : pitch,
       .velocity = velocity,
       .program = is_drum ? 0 : player->label,
       .is_drum = is_drum,

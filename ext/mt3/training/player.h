@@ -15,6 +15,7 @@ G_BEGIN_DECLS
 /**
  * Mt3Player:
  * @label: program to write, or -1: a distractor, which has no notes
+ * @drum_labels: (nullable): the key to write for a drum's key
  * @key_up: ends notes when the key is let go, whatever the pedal does
  * @release: seconds; @attack: seconds
  * @vibrato_depth: of the speed; @vibrato_rate: radians a sample
@@ -22,6 +23,7 @@ G_BEGIN_DECLS
 typedef struct {
   const Mt3BankInstrument *instrument;
   gint label;
+  const guint8 *drum_labels;
   gint transpose;
   gboolean key_up;
   gfloat gain, detune_cents, release, attack, vibrato_depth, vibrato_rate;

@@ -37,6 +37,10 @@ GROUPS = [
                                                  118, 119),
 ]
 
+# Drums that nobody tells apart without seeing the kit: the second bass drum,
+# snare, crash and ride.
+DRUM_GROUPS = [(36, 35), (38, 40), (49, 57), (51, 59)]
+
 
 def program_labels(which):
     """128 programs: 'groups' as above, 'classes' of eight, or 'all'."""
@@ -61,4 +65,7 @@ def make_recipe(velocity_bins, labels='groups', changes=None):
                            **{**DEFAULTS, **changes})
     recipe.scenes[:] = scenes
     recipe.labels[:] = program_labels(labels)
+    recipe.drum_labels[:] = range(128)
+    for first, second in DRUM_GROUPS:
+        recipe.drum_labels[second] = first
     return recipe

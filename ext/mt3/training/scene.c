@@ -195,6 +195,7 @@ draw_drummer (Draw *draw, gfloat decibels, Mt3Player *player)
     return FALSE;
   *player = (Mt3Player){
       .instrument = &draw->source->instruments[*kit],
+      .drum_labels = draw->source->recipe.drum_labels,
       .gain = from_decibels (decibels),
       .detune_cents = mt3_random_range (random, -100, 100),
       .release = 0.1f,

@@ -40,6 +40,7 @@ typedef enum {
  * @detune: cents, at most, that everything is off concert pitch
  * @stretch: tempo factors are exp(-stretch) to exp(stretch)
  * @labels: the program that the model should write for a program
+ * @drum_labels: the key that it should write for a drum's key
  */
 typedef struct {
   gfloat scenes[MT3_N_SCENE_KINDS];
@@ -48,6 +49,7 @@ typedef struct {
   gfloat detune, stretch;
   guint32 velocity_bins;
   guint8 labels[128];
+  guint8 drum_labels[128];
 } Mt3Recipe;
 
 typedef struct _Mt3SceneSource Mt3SceneSource;

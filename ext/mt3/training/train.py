@@ -189,15 +189,19 @@ class Trainer:
 
     def rate(self):
         falling = (1 - self.progress()) / (1 - CONSTANT_SHARE)
-        return (self.options.rate * min(1, (self.step + 1) / WARMUP_STEPS) *
+        warmup = min(WARMUP_STEPS, (self.options.steps or float('inf')) / 10)
+        return (self.options.rate * min(1, (self.step + 1) / warmup) *
                 (FINAL_RATE + (1 - FINAL_RATE) * min(1, max(0, falling))))
+
+    def _mels(self, batch):
+        audio = self.mixer(batch['first'], batch['voices'],
+                           batch['n_voices'], self.window_samples)
+        return self.augment(audio, batch['cut'], batch['n_voices'])
 
     @torch.no_grad()
     def _hear(self, batch):
-        """Network inputs and targets of a batch of scenes."""
-        audio = self.mixer(batch['first'], batch['voices'],
-                           batch['n_voices'], self.window_samples)
-        mels = self.augment(audio, batch['cut'], batch['n_voices'])
+        """Network inputs and targets of a batch."""
+        mels = self._mels(batch)
         rolls = piano_rolls(batch['roll'], batch['n_roll'],
                             self.config.window_frames)
         tokens = batch['tokens'].long()
@@ -285,8 +289,8 @@ def parse_options(arguments=None):
     parser.add_argument('--stop-after', type=float, metavar='MINUTES')
     parser.add_argument('--init', help='a .safetensors model to start from')
     parser.add_argument('--batch', type=int, default=512)
-    parser.add_argument('--short-tokens', type=int, default=192)
-    parser.add_argument('--long-tokens', type=int, default=448)
+    parser.add_argument('--short-tokens', type=int, default=224)
+    parser.add_argument('--long-tokens', type=int, default=512)
     parser.add_argument('--rate', type=float, default=2e-3)
     parser.add_argument('--mistakes', type=float, default=0.02)
     parser.add_argument('--labels', default='groups',
