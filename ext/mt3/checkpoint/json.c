@@ -4,15 +4,17 @@
 
 #include <string.h>
 
-/* json-glib reads nested values recursively and skips comments, in which
- * brackets could hide from this count: so nothing but JSON's own characters
- * may stand outside strings. */
+/* One object, not too deep. json-glib reads nested values recursively and
+ * skips comments, in which brackets could hide from this count: so nothing but
+ * JSON's own characters may stand outside strings. And it leaks all but the
+ * last of several roots: so there may be only one. */
 static gboolean
-nesting_is_bounded (const gchar *text, gsize length)
+is_bounded_object (const gchar *text, gsize length)
 {
-  static const gchar outside[] = " \t\r\n:,.+-0123456789"
-                                 "abcdefghijklmnopqrstuvwxyzE";
-  gboolean in_string = FALSE;
+  static const gchar blank[] = " \t\r\n";
+  static const gchar inside[] = " \t\r\n:,.+-0123456789"
+                                "abcdefghijklmnopqrstuvwxyzE";
+  gboolean in_string = FALSE, begun = FALSE;
   guint depth = 0;
 
   for (gsize i = 0; i < length; i++) {
@@ -23,19 +25,19 @@ nesting_is_bounded (const gchar *text, gsize length)
         i++;
       else if (c == '"')
         in_string = FALSE;
-    } else if (c == '"') {
+    } else if (c == '{' || (c == '[' && depth > 0)) {
+      if (++depth > MT3_JSON_MAX_DEPTH || (depth == 1 && begun))
+        return FALSE;
+      begun = TRUE;
+    } else if (depth > 0 && c == '"') {
       in_string = TRUE;
-    } else if (c == '{' || c == '[') {
-      if (++depth > MT3_JSON_MAX_DEPTH)
-        return FALSE;
-    } else if (c == '}' || c == ']') {
-      if (depth-- == 0)
-        return FALSE;
-    } else if (c == '\0' || strchr (outside, c) == NULL) {
+    } else if (depth > 0 && (c == '}' || c == ']')) {
+      depth--;
+    } else if (c == '\0' || strchr (depth > 0 ? inside : blank, c) == NULL) {
       return FALSE;
     }
   }
-  return depth == 0 && !in_string;
+  return begun && depth == 0;
 }
 
 JsonNode *
@@ -47,9 +49,9 @@ mt3_json_parse (
   JsonNode *root;
 
   if (length == 0 || !g_utf8_validate_len (text, length, NULL) ||
-      !nesting_is_bounded (text, length)) {
+      !is_bounded_object (text, length)) {
     g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT,
-        "%s is not JSON (damaged, or nested deeper than %d)", what,
+        "%s is not a JSON object (damaged, or nested deeper than %d)", what,
         MT3_JSON_MAX_DEPTH);
     return NULL;
   }
@@ -60,8 +62,8 @@ mt3_json_parse (
   }
   root = json_parser_get_root (parser);
   if (root == NULL || !JSON_NODE_HOLDS_OBJECT (root)) {
-    g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT,
-        "%s is JSON but not an object", what);
+    g_set_error (
+        error, MT3_ERROR, MT3_ERROR_FORMAT, "%s is not a JSON object", what);
     return NULL;
   }
   return json_node_ref (root);

@@ -44,6 +44,8 @@ void fixture_must_equal (const Mt3Model *a, const Mt3Model *b);
 Suite *tensor_suite (void);
 Suite *safetensors_suite (void);
 Suite *t5x_suite (void);
+Suite *pickle_suite (void);
+Suite *pth_suite (void);
 Suite *names_suite (void);
 Suite *model_suite (void);
 Suite *writer_suite (void);

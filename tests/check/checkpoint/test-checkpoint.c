@@ -9,6 +9,8 @@ main (void)
 
   srunner_add_suite (runner, safetensors_suite ());
   srunner_add_suite (runner, t5x_suite ());
+  srunner_add_suite (runner, pickle_suite ());
+  srunner_add_suite (runner, pth_suite ());
   srunner_add_suite (runner, names_suite ());
   srunner_add_suite (runner, model_suite ());
   srunner_add_suite (runner, writer_suite ());

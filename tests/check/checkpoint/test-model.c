@@ -178,7 +178,7 @@ END_TEST
 static const struct {
   const gchar *json, *message;
 } configs[] = {
-    {"nonsense", "the metadata mt3.config is not JSON"},
+    {"nonsense", "the metadata mt3.config is not a JSON object"},
     {"{\"head_dim\":0}", "head_dim is 0; expected"},
     {"{\"head_dim\":\"4\"}", "head_dim is \"4\"; expected"},
     {"{\"n_heads\":2.5}", "n_heads is 2.5; expected"},

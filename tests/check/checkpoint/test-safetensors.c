@@ -20,11 +20,13 @@ static const struct {
   const gchar *message;
 } broken[] = {
     {"", 0, "not a safetensors file"},
-    {"nonsense", 0, "the header is not JSON"},
-    {"{" A ("[1]", "[0,4]"), 4, "the header is not JSON"},
-    {"[]", 0, "not an object"},
+    {"nonsense", 0, "the header is not a JSON object"},
+    {"{" A ("[1]", "[0,4]"), 4, "the header is not a JSON object"},
+    {"[]", 0, "the header is not a JSON object"},
+    {"8{}", 0, "the header is not a JSON object"},
+    {"{}{}", 0, "the header is not a JSON object"},
     {"{\"a\":1}", 0, "a is not an object"},
-    {"{/*\"*/\"a\":1}", 0, "the header is not JSON"},
+    {"{/*\"*/\"a\":1}", 0, "the header is not a JSON object"},
     {"{\"a\":{}}", 0, "tensor a: expected a dtype"},
     {"{\"a\":{\"dtype\":4,\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
         "tensor a: expected a dtype"},

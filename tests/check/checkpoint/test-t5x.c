@@ -142,7 +142,7 @@ static const struct {
   Mt3Error code;
   const gchar *message;
 } headers[] = {
-    {"{", MT3_ERROR_FORMAT, "is not JSON"},
+    {"{", MT3_ERROR_FORMAT, "is not a JSON object"},
     {"{\"dtype\":\"<f4\",\"order\":\"F\",\"shape\":[16,8],\"chunks\":[16,8],"
      "\"compressor\":null}",
         MT3_ERROR_UNSUPPORTED, "expected a simple dtype, order C"},
