@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "checkpoint/archive.h"
+#include "checkpoint/pth.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/t5x.h"
 #include "error.h"
@@ -137,15 +138,18 @@ mt3_archive_read (const gchar *path, GError **error)
 
   if (!g_file_test (path, G_FILE_TEST_EXISTS)) {
     g_set_error (error, MT3_ERROR, MT3_ERROR_NOT_FOUND,
-        "%s does not exist: give a T5X checkpoint directory or a .safetensors "
-        "file",
+        "%s does not exist: give a T5X checkpoint directory, a .safetensors or "
+        "a .pth file",
         path);
     return NULL;
   }
   folder = is_folder ? g_strdup (path) : g_path_get_dirname (path);
-  archive = is_folder || g_str_equal (base, "checkpoint")
-                ? mt3_t5x_read (folder, error)
-                : mt3_safetensors_read (path, error);
+  if (is_folder || g_str_equal (base, "checkpoint"))
+    archive = mt3_t5x_read (folder, error);
+  else if (mt3_pth_is_likely (path))
+    archive = mt3_pth_read (path, error);
+  else
+    archive = mt3_safetensors_read (path, error);
   if (archive != NULL)
     archive->config_json = read_config (folder);
   return archive;

@@ -2,7 +2,7 @@
  *
  * archive.h: what a checkpoint file holds, under the file's own names and in
  * its own layout, before anything is known about MT3. The readers (t5x.h,
- * safetensors.h) fill one; report.h makes sense of it.
+ * safetensors.h, pth.h) fill one; report.h makes sense of it.
  */
 #pragma once
 
@@ -39,7 +39,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Archive, mt3_archive_free)
 
 /**
  * mt3_archive_read:
- * @path: a T5X directory or its `checkpoint` file, or a safetensors file
+ * @path: a T5X directory or its `checkpoint` file, a safetensors file, or a
+ *   PyTorch state dict
  *
  * Chooses the reader by what @path is. Values and names are not judged.
  *

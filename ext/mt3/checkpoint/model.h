@@ -14,12 +14,13 @@ typedef struct _Mt3Model Mt3Model;
 
 /**
  * mt3_model_open:
- * @path: a T5X directory (or its `checkpoint` file), or a `.safetensors` file
- *   (T5X or Hugging Face T5 names; F32, F16, BF16)
+ * @path: a T5X directory (or its `checkpoint` file), a `.safetensors` file or a
+ *   PyTorch state dict (`.pth`; both T5X or Hugging Face T5 names; F32, F16,
+ *   BF16)
  *
  * Opens, maps names, derives the configuration and validates every name,
- * shape, dtype and value. safetensors are memory-mapped: their tensors are
- * views into the page cache. Safe to call from any thread; may block on disk.
+ * shape, dtype and value. Files are memory-mapped: their tensors are views
+ * into the page cache. Safe to call from any thread; may block on disk.
  *
  * Returns: (transfer full): the model, or %NULL with an #MT3_ERROR that names
  * the file and the tensor, what was expected and what was found.
