@@ -100,7 +100,8 @@ run_tests () {
     export ASAN_OPTIONS=detect_stack_use_after_return=1
     export LSAN_OPTIONS=suppressions=$root/tests/lsan.supp:print_suppressions=0
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-    export TSAN_OPTIONS=halt_on_error=1
+    export TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1
+    TSAN_OPTIONS+=:suppressions=$root/tests/tsan.supp
   fi
   meson test -C "$build" --no-rebuild "${options[@]}"
   count_results

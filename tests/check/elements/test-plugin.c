@@ -11,6 +11,8 @@
 #include <gst/check/gstcheck.h>
 #include <gst/check/gstharness.h>
 
+#include "midi-chunks.h"
+
 static gchar *folder; /* for the files of a test */
 
 static const gchar *
@@ -52,24 +54,13 @@ file_in_folder (const gchar *name)
 }
 
 static void
-check_midi (const gchar *data, gsize size)
-{
-  gsize at = 0;
-
-  fail_unless (size > 14 && memcmp (data, "MThd", 4) == 0);
-  while (at + 8 <= size)
-    at += 8 + GST_READ_UINT32_BE (data + at + 4);
-  fail_unless_equals_int (at, size);
-}
-
-static void
 check_midi_file (const gchar *path)
 {
   g_autofree gchar *data = NULL;
   gsize size;
 
   fail_unless (g_file_get_contents (path, &data, &size, NULL));
-  check_midi (data, size);
+  check_midi_chunks (data, size);
 }
 
 static GstElement *
@@ -284,7 +275,7 @@ check_finish (GstHarness *harness)
   buffer = gst_harness_pull (harness);
   fail_unless (buffer != NULL);
   gst_buffer_map (buffer, &map, GST_MAP_READ);
-  check_midi ((gchar *) map.data, map.size);
+  check_midi_chunks (map.data, map.size);
   gst_buffer_unmap (buffer, &map);
   gst_buffer_unref (buffer);
 }
@@ -398,7 +389,7 @@ GST_START_TEST (updates_end_in_the_same_file)
       tiny_model (), often));
   fail_unless (g_file_get_contents (once, &first, &first_size, NULL));
   fail_unless (g_file_get_contents (often, &second, &second_size, NULL));
-  check_midi (second, second_size);
+  check_midi_chunks (second, second_size);
   fail_unless (second_size >= first_size);
   fail_unless (memcmp (first, second, first_size) == 0);
 }
@@ -438,7 +429,7 @@ GST_START_TEST (a_pipe_gets_one_file)
   while ((n = read (pipes[0], data + size, sizeof data - size)) > 0)
     size += n;
   close (pipes[0]);
-  check_midi (data, size);
+  check_midi_chunks (data, size);
 }
 
 GST_END_TEST
