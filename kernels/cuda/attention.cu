@@ -122,12 +122,11 @@ advance_softmax (Softmax &softmax, float (&scores)[KEY_TILES][4])
   return make_float2 (factor[0], factor[1]);
 }
 
-template <bool EXACT>
 static __global__ void __launch_bounds__ (THREADS)
 attention_kernel (const Mt3CudaAttention a)
 {
-  constexpr int planes = EXACT ? 2 : 1;
-  constexpr float scale = activation_scale<EXACT> ();
+  constexpr int planes = 2;
+  constexpr float scale = activation_scale<true> ();
   __shared__ __align__ (16) __half keys[planes][KEYS * DIM];
   __shared__ __align__ (16) __half values[planes][KEYS * DIM];
   const int lane = threadIdx.x % 32;
@@ -140,34 +139,27 @@ attention_kernel (const Mt3CudaAttention a)
   Softmax softmax;
 
   load_queries (q[0], a.qkv.hi, query * stride + head * DIM, stride);
-  if (EXACT)
-    load_queries (
-        q[planes - 1], a.qkv.lo, query * stride + head * DIM, stride);
+  load_queries (q[1], a.qkv.lo, query * stride + head * DIM, stride);
   for (int key0 = 0; key0 < a.frames; key0 += KEYS) {
     const size_t k = (window + key0) * stride + inner + head * DIM;
     __syncthreads ();
     copy_tile (keys[0], a.qkv.hi, k, stride);
     copy_tile (values[0], a.qkv.hi, k + inner, stride);
-    if (EXACT) {
-      copy_tile (keys[planes - 1], a.qkv.lo, k, stride);
-      copy_tile (values[planes - 1], a.qkv.lo, k + inner, stride);
-    }
+    copy_tile (keys[1], a.qkv.lo, k, stride);
+    copy_tile (values[1], a.qkv.lo, k + inner, stride);
     copy_commit ();
     copy_wait<0> ();
     __syncthreads ();
 
-    float scores[KEY_TILES][4] = {};
+    float scores[KEY_TILES][4] = {}, cross[KEY_TILES][4] = {};
     add_scores (scores, q[0], keys[0]);
-    if (EXACT) {
-      float cross[KEY_TILES][4] = {};
-      add_scores (cross, q[0], keys[planes - 1]);
-      add_scores (cross, q[planes - 1], keys[0]);
+    add_scores (cross, q[0], keys[1]);
+    add_scores (cross, q[1], keys[0]);
 #pragma unroll
-      for (int i = 0; i < KEY_TILES * 4; i++)
-        scores[i / 4][i % 4] = (scores[i / 4][i % 4] +
-                                   cross[i / 4][i % 4] * (1.0f / SPLIT)) *
-            (1.0f / (scale * scale));
-    }
+    for (int i = 0; i < KEY_TILES * 4; i++)
+      scores[i / 4][i % 4] = (scores[i / 4][i % 4] +
+                                 cross[i / 4][i % 4] * (1.0f / SPLIT)) *
+          (1.0f / (scale * scale));
     const float2 factor = advance_softmax (softmax, scores);
 #pragma unroll
     for (int p = 0; p < planes; p++)
@@ -181,17 +173,14 @@ attention_kernel (const Mt3CudaAttention a)
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         const Half2Planes pair =
-            split2<EXACT> (scores[s * 2 + i / 2][i % 2 * 2],
+            split2<true> (scores[s * 2 + i / 2][i % 2 * 2],
                 scores[s * 2 + i / 2][i % 2 * 2 + 1]);
         p[0][s][i] = pair.hi;
-        if (EXACT)
-          p[planes - 1][s][i] = pair.lo;
+        p[1][s][i] = pair.lo;
       }
     add_values (out[0], p[0], values[0]);
-    if (EXACT) {
-      add_values (out[planes - 1], p[0], values[planes - 1]);
-      add_values (out[planes - 1], p[planes - 1], values[0]);
-    }
+    add_values (out[1], p[0], values[1]);
+    add_values (out[1], p[1], values[0]);
   }
 
 #pragma unroll
@@ -205,12 +194,11 @@ attention_kernel (const Mt3CudaAttention a)
       float v[2];
 #pragma unroll
       for (int i = 0; i < 2; i++) {
-        v[i] = out[0][t][h * 2 + i];
-        if (EXACT)
-          v[i] += out[planes - 1][t][h * 2 + i] * (1.0f / SPLIT);
+        v[i] = out[0][t][h * 2 + i] +
+            out[1][t][h * 2 + i] * (1.0f / SPLIT);
         v[i] /= sum * scale;
       }
-      store2<EXACT> (a.out, row + t * 8 + lane % 4 * 2, v[0], v[1]);
+      store2<true> (a.out, row + t * 8 + lane % 4 * 2, v[0], v[1]);
     }
   }
 }
@@ -220,7 +208,6 @@ mt3_cuda_attention (const Mt3CudaAttention *args, cudaStream_t stream)
 {
   const dim3 grid (args->frames / QUERIES, args->n_heads, args->n_windows);
 
-  return launch_kernel (
-      args->qkv.lo ? attention_kernel<true> : attention_kernel<false>, grid,
-      dim3 (THREADS), 0, Mt3CudaLaunch{ stream, 0 }, *args);
+  return launch_kernel (attention_kernel, grid, dim3 (THREADS), 0,
+      Mt3CudaLaunch{ stream, 0 }, *args);
 }

@@ -23,10 +23,9 @@ template <bool EXACT> struct Vector8;
 template <> struct Vector8<false> {
   uint4 v;
   __device__ __forceinline__ void
-  load (const void *cache, size_t i)
+  load (const void *cache, int i)
   {
-    v = __ldcg (reinterpret_cast<const uint4 *> (
-        static_cast<const __half *> (cache) + i));
+    v = load_once (static_cast<const __half *> (cache) + i);
   }
   __device__ __forceinline__ void
   unpack (float (&f)[8]) const
@@ -42,24 +41,22 @@ template <> struct Vector8<false> {
 };
 
 template <> struct Vector8<true> {
-  float4 v[2];
+  uint4 v[2];
   __device__ __forceinline__ void
-  load (const void *cache, size_t i)
+  load (const void *cache, int i)
   {
-    const float4 *at =
-        reinterpret_cast<const float4 *> (static_cast<const float *> (cache) + i);
-    v[0] = __ldcg (at);
-    v[1] = __ldcg (at + 1);
+    v[0] = load_once (static_cast<const float *> (cache) + i);
+    v[1] = load_once (static_cast<const float *> (cache) + i + 4);
   }
   __device__ __forceinline__ void
   unpack (float (&f)[8]) const
   {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      f[4 * i] = v[i].x;
-      f[4 * i + 1] = v[i].y;
-      f[4 * i + 2] = v[i].z;
-      f[4 * i + 3] = v[i].w;
+      f[4 * i] = __uint_as_float (v[i].x);
+      f[4 * i + 1] = __uint_as_float (v[i].y);
+      f[4 * i + 2] = __uint_as_float (v[i].z);
+      f[4 * i + 3] = __uint_as_float (v[i].w);
     }
   }
 };
@@ -72,15 +69,14 @@ template <bool EXACT> struct Batch {
 
   /* Loads keys key0 + u * GROUPS that lie in [first, last). */
   __device__ __forceinline__ void
-  load (const void *cache, size_t keys, size_t values, int key0, int first,
-      int last)
+  load (const void *keys, const void *values, int key0, int first, int last)
   {
 #pragma unroll
     for (int u = 0; u < batch_keys<EXACT>; u++) {
       const int at = key0 + u * GROUPS;
       if (at >= first && at < last) {
-        key[u].load (cache, keys + (size_t) at * DIM);
-        value[u].load (cache, values + (size_t) at * DIM);
+        key[u].load (keys, at * DIM + threadIdx.x % 8 * 8);
+        value[u].load (values, at * DIM + threadIdx.x % 8 * 8);
       }
     }
   }
@@ -208,19 +204,22 @@ join_warps (const Mt3CudaDecodeAttention &a, Shared &shared,
 }
 
 template <bool EXACT>
-static __global__ void __launch_bounds__ (THREADS)
+static __global__ void __launch_bounds__ (THREADS, 2)
 decode_attention_kernel (const Mt3CudaDecodeAttention a)
 {
   __shared__ Shared shared;
   constexpr int stretch = GROUPS * batch_keys<EXACT>;
   const int head = blockIdx.x, row = blockIdx.y;
-  const int group = threadIdx.x / 8, dim = threadIdx.x % 8 * 8;
+  const int group = threadIdx.x / 8;
   const Mt3CudaRow *state = a.rows + row;
   const int remaining = __ldcg (&state->remaining);
   const int position = __ldcg (&state->position);
-  const size_t keys = __ldcg (&state->slot) * a.cache_slot +
-      (size_t) head * 2 * a.n_positions * DIM + dim;
-  const size_t values = keys + (size_t) a.n_positions * DIM;
+  constexpr size_t element = EXACT ? sizeof (float) : sizeof (__half);
+  const char *keys = static_cast<const char *> (a.cache) +
+      (__ldcg (&state->slot) * a.cache_slot +
+          (size_t) head * 2 * a.n_positions * DIM) *
+          element;
+  const char *values = keys + (size_t) a.n_positions * DIM * element;
   const int length = a.length > 0 ? a.length : position + 1;
   /* The kernel before may be appending the key at `position`. */
   const int settled = a.length > 0 ? a.length : position;
@@ -229,26 +228,31 @@ decode_attention_kernel (const Mt3CudaDecodeAttention a)
   float q[8];
 
   if (remaining > 0)
-    batch.load (a.cache, keys, values, group, 0, settled);
-  dependent_wait ();
+    batch.load (keys, values, group, 0, settled);
   dependent_launch ();
+  dependent_wait ();
   if (remaining == 0)
     return;
 
-  batch.load (a.cache, keys, values, group, settled, length);
+  batch.load (keys, values, group, settled, length);
   const float4 *from = reinterpret_cast<const float4 *> (
-      a.q + (size_t) row * a.q_stride + head * DIM + dim);
+      a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8);
+  const float factor = a.squares
+      ? norm_factor (load_squares (a.squares + row * (a.d_model / 16),
+                         a.d_model / 16),
+            a.d_model)
+      : 1.0f;
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     const float4 v = __ldcg (from + i);
-    q[4 * i] = v.x;
-    q[4 * i + 1] = v.y;
-    q[4 * i + 2] = v.z;
-    q[4 * i + 3] = v.w;
+    q[4 * i] = v.x * factor;
+    q[4 * i + 1] = v.y * factor;
+    q[4 * i + 2] = v.z * factor;
+    q[4 * i + 3] = v.w * factor;
   }
   add_batch (partial, batch, q, group, length);
   for (int key0 = stretch; key0 < length; key0 += stretch) {
-    batch.load (a.cache, keys, values, key0 + group, 0, length);
+    batch.load (keys, values, key0 + group, 0, length);
     add_batch (partial, batch, q, key0 + group, length);
   }
   join_groups (partial);

@@ -27,6 +27,16 @@ template <int ROWS, int COLUMNS> struct Tile {
   static constexpr int pairs_a_thread = (pairs + 191) / 192;
 };
 
+/* Blocks that a multiprocessor should have room for: those of this kernel, of
+ * the next one that waits, and of other streams. */
+static constexpr int
+blocks_wanted (bool exact, int rows, int columns)
+{
+  const int registers = (exact ? 2 : 1) * rows * columns;
+
+  return registers <= 1 ? 4 : registers <= 2 ? 3 : registers <= 4 ? 2 : 1;
+}
+
 template <int COLUMNS, int PLANES> struct Weights {
   uint4 v[PLANES][COLUMNS][2][2]; /* 32 terms, row + 8 */
 };
@@ -155,7 +165,14 @@ append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
   return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
 }
 
-/* Two neighbouring results of one row. `before`: x there (ADD). All lanes of
+static __device__ __forceinline__ float2 *
+cross_query (const Mt3CudaDecodeGemm &a, int row, int column)
+{
+  return reinterpret_cast<float2 *> (
+      a.cross_query + (size_t) row * a.inner + column);
+}
+
+/* Two neighbouring results of one row. `before`: what is there (ADD). All lanes of
  * a warp come here together, eight of them for 16 columns of one row. */
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
 static __device__ __forceinline__ bool
@@ -163,15 +180,19 @@ finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
     float v1, float2 before, int slot, int position)
 {
   if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
-    const size_t i = (size_t) row * a.n + column;
     v0 += before.x;
     v1 += before.y;
+    if (column >= a.x_width) {
+      *cross_query (a, row, column - a.x_width) = make_float2 (v0, v1);
+      return false;
+    }
+    const size_t i = (size_t) row * a.x_width + column;
     *reinterpret_cast<float2 *> (a.x + i) = make_float2 (v0, v1);
     float squares = v0 * v0 + v1 * v1;
     for (int step = 4; step > 0; step /= 2)
       squares += __shfl_xor_sync (0xffffffffu, squares, step);
     if (threadIdx.x % 8 == 0)
-      a.out_squares[(size_t) row * (a.n / 16) + column / 16] = squares;
+      a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
     return store2<EXACT> (a.out, i, v0, v1);
   } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
     const float own = gelu (v0) * v1;
@@ -180,6 +201,10 @@ finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
         store2<EXACT> (
             a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
   } else {
+    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= 3 * a.inner) {
+      *cross_query (a, row, column - 3 * a.inner) = make_float2 (v0, v1);
+      return false;
+    }
     if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= a.inner)
       return slot >= 0 && append<EXACT> (a, slot, position, column, v0, v1);
     *reinterpret_cast<float2 *> (a.y + (size_t) row * a.y_stride + column) =
@@ -188,7 +213,7 @@ finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
   }
 }
 
-/* The thread's pairs of x in the pass that starts at `row0` (ADD). */
+/* What the thread's pairs of a pass, that of `row0`, are added to (ADD). */
 template <Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
 static __device__ __forceinline__ void
 load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
@@ -202,46 +227,65 @@ load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
     const int column =
         blockIdx.x * COLUMNS * 16 + e % (COLUMNS * 8) * 2;
     if (EPILOGUE == MT3_CUDA_DECODE_ADD && e < T::pairs)
-      before[i] = __ldcg (reinterpret_cast<const float2 *> (
-          a.x + (size_t) row * a.n + column));
+      before[i] = column >= a.x_width
+          ? __ldcg (cross_query (a, row, column - a.x_width))
+          : __ldcg (reinterpret_cast<const float2 *> (
+                a.x + (size_t) row * a.x_width + column));
   }
 }
 
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
-static __global__ void __launch_bounds__ (MAX_WARPS * 32, 1)
+static __global__ void __launch_bounds__ (
+    MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
 decode_gemm_kernel (const Mt3CudaDecodeGemm a)
 {
   using T = Tile<ROWS, COLUMNS>;
   __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
   __shared__ RowInfo<ROWS> info;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int n_warps = blockDim.x / 32;
+  const int warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
   const int row0 = blockIdx.y * ROWS * 8, column0 = blockIdx.x * COLUMNS * 16;
   Weights<COLUMNS, EXACT ? 2 : 1> w;
   Sums<EXACT, ROWS, COLUMNS> sums = {};
   float2 before[T::pairs_a_thread];
 
+  /* The kernels behind those that make a query are attention, which reads the
+   * caches ahead. */
+  if (a.cross_query == nullptr)
+    dependent_launch ();
   load_weights<EXACT> (w, a, warp * SLICE);
   dependent_wait ();
-  dependent_launch ();
+  if (a.cross_query != nullptr)
+    dependent_launch ();
 
   load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
   if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8) {
     const Mt3CudaRow *r = a.rows + row0 + threadIdx.x;
-    const bool active =
-        row0 + threadIdx.x < a.n_rows && __ldcg (&r->remaining) > 0;
-    info.slot[threadIdx.x] = active ? __ldcg (&r->slot) : -1;
-    info.position[threadIdx.x] = active ? __ldcg (&r->position) : 0;
+    const int remaining = __ldcg (&r->remaining);
+    const int slot = __ldcg (&r->slot);
+    info.position[threadIdx.x] = __ldcg (&r->position);
+    info.slot[threadIdx.x] =
+        row0 + threadIdx.x < a.n_rows && remaining > 0 ? slot : -1;
   }
+  /* Columns of the cross query are not normalised here. */
+  const bool normalised = a.squares &&
+      (EPILOGUE != MT3_CUDA_DECODE_QKV || column0 < 3 * a.inner);
+  const int stretch = blockDim.x / 8;
+  const int group = threadIdx.x / 8;
+  float squares = 0.0f;
+  if (normalised && group < ROWS * 8)
+    squares = load_squares (
+        a.squares + (size_t) (row0 + group) * (a.k / 16), a.k / 16);
   multiply_slice (sums, w, a, row0, warp * SLICE);
-  for (int row = warp; row < ROWS * 8; row += n_warps) {
-    const float factor = a.squares
-        ? norm_factor (
-              a.squares + (size_t) (row0 + row) * (a.k / 16), a.k / 16, a.k)
-        : 1.0f;
-    if (lane == 0)
+#pragma unroll 1
+  for (int row = group; row < ROWS * 8; row += stretch) {
+    if (normalised && row > group)
+      squares = load_squares (
+          a.squares + (size_t) (row0 + row) * (a.k / 16), a.k / 16);
+    const float factor = normalised ? norm_factor (squares, a.k) : 1.0f;
+    if (threadIdx.x % 8 == 0)
       info.factor[row] = factor / activation_scale<EXACT> ();
   }
+#pragma unroll 1
   for (int k0 = (warp + n_warps) * SLICE; k0 < a.k; k0 += n_warps * SLICE) {
     load_weights<EXACT> (w, a, k0);
     multiply_slice (sums, w, a, row0, k0);
@@ -292,18 +336,23 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
       grid, dim3 (n_warps * 32), 0, launch, a);
 }
 
-/* Small tiles while their blocks fit the device at once, larger ones beyond,
- * which read the operands less often. Results are the same bits with all. */
+/* The smallest tile whose blocks find a multiprocessor each, or the largest:
+ * it reads the operands least often. Results are the same bits with all. */
 static int
 choose_tile (const Mt3CudaDecodeGemm &a)
 {
+  static const int rows[] = { 8, 16, 32, 32 };
+  static const int columns[] = { 16, 16, 16, 32 };
+  const int at_once = 132;
+  int tile = a.n_rows <= rows[0] ? 0 : 1;
+
   if (a.tile > 0)
     return a.tile;
-  if (a.n_rows <= 8)
-    return 1;
-  if (a.n_rows <= 16)
-    return 2;
-  return a.n_rows <= 128 || a.w.lo ? 3 : 4;
+  while (tile < 4 &&
+      (a.n_rows + rows[tile] - 1) / rows[tile] * (a.n / columns[tile]) >
+          at_once)
+    tile++;
+  return tile + 1;
 }
 
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
@@ -316,6 +365,8 @@ launch_epilogue (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
     case 2:
       return launch_tile<EXACT, EPILOGUE, 2, 1> (a, launch);
     case 3:
+      return launch_tile<EXACT, EPILOGUE, 4, 1> (a, launch);
+    case 4:
       return launch_tile<EXACT, EPILOGUE, 4, 2> (a, launch);
     default:
       if constexpr (EXACT)

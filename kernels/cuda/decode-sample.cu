@@ -24,8 +24,6 @@ better (Best a, Best b)
 struct Shared {
   Best best[WARPS];
   float sum[WARPS];
-  int position; /* of the next token; -1: the row has finished */
-  int token;
 };
 
 static __device__ __forceinline__ Best
@@ -60,29 +58,45 @@ block_sum (Shared &shared, float sum)
   return sum;
 }
 
-/* Records the row's token and advances the row; thread 0 alone. */
-static __device__ void
-advance (const Mt3CudaSample &a, Shared &shared, Mt3CudaRow *row, int token,
-    float log_prob)
-{
-  const int ended = token == 1; /* MT3_TOKEN_EOS */
-  /* Inf and NaN of any layer reach the log-probability. */
-  const int overflow = __ldcg (&row->overflow) ||
-      __ldcg (a.overflow + __ldcg (&row->slot)) || !isfinite (log_prob);
-  const int position = __ldcg (&row->position) + 1;
-  const int remaining = ended || overflow ? 0 : __ldcg (&row->remaining) - 1;
-  const int step = __ldcg (&row->step);
-  Mt3CudaRecord *record = a.records + (size_t) step * a.n_rows + blockIdx.x;
+/* What a row was before this step. */
+struct State {
+  int position, remaining, step, overflow;
+};
 
-  record->log_prob = log_prob;
-  record->token = (uint16_t) token;
-  record->flags = overflow ? MT3_CUDA_OVERFLOW : 0;
-  row->step = step + 1;
-  row->token = token;
-  row->position = position;
-  row->remaining = remaining;
-  shared.token = token;
-  shared.position = remaining > 0 ? position : -1;
+static __device__ __forceinline__ State
+load_state (const Mt3CudaSample &a, const Mt3CudaRow *row)
+{
+  State s;
+  s.position = __ldcg (&row->position);
+  s.remaining = __ldcg (&row->remaining);
+  s.step = __ldcg (&row->step);
+  s.overflow = __ldcg (&row->overflow) | __ldcg (a.overflow + row->slot);
+  return s;
+}
+
+/* Records the row's token and advances the row. Every thread computes the same
+ * and thread 0 writes; returns the tokens that remain. */
+static __device__ __forceinline__ int
+advance (const Mt3CudaSample &a, const State &state, int token, float log_prob)
+{
+  const bool ended = token == 1; /* MT3_TOKEN_EOS */
+  /* Inf and NaN of any layer reach the log-probability. */
+  const bool overflow = state.overflow || !isfinite (log_prob);
+  const int remaining = ended || overflow ? 0 : state.remaining - 1;
+  Mt3CudaRow *row = a.rows + blockIdx.x;
+  Mt3CudaRecord *record =
+      a.records + (size_t) state.step * a.n_rows + blockIdx.x;
+
+  if (threadIdx.x == 0) {
+    record->log_prob = log_prob;
+    record->token = (uint16_t) token;
+    record->flags = overflow ? MT3_CUDA_OVERFLOW : 0;
+    row->step = state.step + 1;
+    row->token = token;
+    row->position = state.position + 1;
+    row->remaining = remaining;
+  }
+  return remaining;
 }
 
 /* x = embedding + position, its planes and sums of squares. */
@@ -116,13 +130,14 @@ sample_kernel (const Mt3CudaSample a)
   float logits[EACH];
   Best best = { -INFINITY, MT3_CUDA_MAX_VOCAB };
 
-  dependent_wait ();
   dependent_launch ();
+  dependent_wait ();
   if (a.logits == nullptr) {
     embed<EXACT> (a, __ldcg (&row->token), __ldcg (&row->position));
     return;
   }
-  if (__ldcg (&row->remaining) == 0)
+  const State state = load_state (a, row);
+  if (state.remaining == 0)
     return;
 
 #pragma unroll
@@ -140,11 +155,9 @@ sample_kernel (const Mt3CudaSample a)
     sum += expf (logits[i] - best.value);
   sum = block_sum (shared, sum);
   /* Without one number that compares, as with NaN, the index is none. */
-  if (threadIdx.x == 0)
-    advance (a, shared, row, min (best.index, a.vocab - 1), -logf (sum));
-  __syncthreads ();
-  if (shared.position >= 0)
-    embed<EXACT> (a, shared.token, shared.position);
+  const int token = min (best.index, a.vocab - 1);
+  if (advance (a, state, token, -logf (sum)) > 0)
+    embed<EXACT> (a, token, state.position + 1);
 }
 
 cudaError_t

@@ -69,16 +69,16 @@ mma (float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
     uint32_t b0, uint32_t b1)
 {
 #if __CUDA_ARCH__ >= 800
-  asm volatile ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+  asm ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 #else
-  asm volatile ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+  asm ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
                 "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a0), "r"(a1), "r"(b0));
-  asm volatile ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+  asm ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
                 "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a2), "r"(a3), "r"(b1));
@@ -91,8 +91,7 @@ load_matrix4 (uint32_t (&r)[4], const void *row)
   uint32_t address = static_cast<uint32_t> (__cvta_generic_to_shared (row));
   asm volatile ("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
       : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-      : "r"(address)
-      : "memory");
+      : "r"(address));
 }
 
 static __device__ __forceinline__ void
@@ -102,8 +101,7 @@ load_matrix4_transposed (uint32_t (&r)[4], const void *row)
   asm volatile (
       "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
       : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-      : "r"(address)
-      : "memory");
+      : "r"(address));
 }
 
 /* 16 bytes from global to shared memory, asynchronously where possible. */
@@ -137,6 +135,26 @@ copy_wait ()
 #endif
 }
 
+/* 16 bytes that are read once a step and larger in sum than the L2 cache: they
+ * leave it first, so that the weights stay. */
+static __device__ __forceinline__ uint4
+load_once (const void *global)
+{
+  uint4 v;
+#if __CUDA_ARCH__ >= 800
+  asm volatile ("{ .reg .b64 policy;\n"
+                "createpolicy.fractional.L2::evict_first.b64 policy, 1.0;\n"
+                "ld.global.L1::no_allocate.L2::cache_hint.v4.u32 "
+                "{%0,%1,%2,%3}, [%4], policy; }"
+      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+      : "l"(global)
+      : "memory");
+#else
+  v = __ldcg (static_cast<const uint4 *> (global));
+#endif
+  return v;
+}
+
 /* Waits until the kernel before has finished and its writes are visible.
  * Memory that it writes must be read after this, past the L1 cache (__ldcg):
  * the loads of a __restrict__ or const pointer may be moved over the wait. */
@@ -148,9 +166,10 @@ dependent_wait ()
 #endif
 }
 
-/* Lets the next kernel start up to its own wait. Always called after
- * dependent_wait(): so what runs before a wait may rely on all kernels but the
- * one directly before being finished. */
+/* Lets the next kernel start, up to its own wait. Before a kernel's own wait
+ * when the next one reads nothing but weights ahead, so that several kernels
+ * have their weights coming; after it when the next one reads memory that
+ * kernels write, which are then finished but for the one directly before. */
 static __device__ __forceinline__ void
 dependent_launch ()
 {
@@ -159,15 +178,26 @@ dependent_launch ()
 #endif
 }
 
-/* Root mean square factor of a row from its partial sums of squares, computed
- * by one whole warp; all lanes get it. */
+/* A lane's share of a row's partial sums of squares, the row being that of a
+ * group of eight lanes; and what the group makes of it: the factor of
+ * RMSNorm. In two parts, so that the loads can start early. */
 static __device__ __forceinline__ float
-norm_factor (const float *squares, int n_partial, int width)
+load_squares (const float *squares, int n_partial)
 {
   float sum = 0.0f;
-  for (int i = threadIdx.x % 32; i < n_partial; i += 32)
-    sum += __ldcg (squares + i);
-  for (int step = 16; step > 0; step /= 2)
+#pragma unroll 1
+  for (int i = threadIdx.x % 8; i < n_partial / 4; i += 8) {
+    const float4 v = __ldcg (reinterpret_cast<const float4 *> (squares) + i);
+    sum += (v.x + v.y) + (v.z + v.w);
+  }
+  return sum;
+}
+
+static __device__ __forceinline__ float
+norm_factor (float sum, int width)
+{
+#pragma unroll
+  for (int step = 4; step > 0; step /= 2)
     sum += __shfl_xor_sync (0xffffffffu, sum, step);
   return rsqrtf (sum / width + 1e-6f);
 }

@@ -72,7 +72,6 @@ real_magnitude (const float2 *z, int k, int n, const float2 *twiddle)
   return sqrtf (re * re + im * im);
 }
 
-template <bool EXACT>
 static __global__ void __launch_bounds__ (THREADS)
 mel_kernel (const Mt3CudaMel a)
 {
@@ -87,7 +86,7 @@ mel_kernel (const Mt3CudaMel a)
     a.overflow[a.slots[window]] = 0;
   if (frame >= a.n_frames[window]) {
     for (int m = 2 * threadIdx.x; m < a.n_mels; m += 2 * THREADS)
-      store2<EXACT> (a.out, row + m, 0.0f, 0.0f);
+      store2<true> (a.out, row + m, 0.0f, 0.0f);
     return;
   }
 
@@ -114,7 +113,7 @@ mel_kernel (const Mt3CudaMel a)
         sum += magnitude[a.mel_start[m + i] + j - first] * a.mel_weight[j];
       value[i] = logf (sum > 0.0f ? sum : 1e-5f);
     }
-    store2<EXACT> (a.out, row + m, value[0], value[1]);
+    store2<true> (a.out, row + m, value[0], value[1]);
   }
 }
 
@@ -123,6 +122,6 @@ mt3_cuda_mel (const Mt3CudaMel *args, cudaStream_t stream)
 {
   const dim3 grid (args->frames, args->n_windows);
 
-  return launch_kernel (args->out.lo ? mel_kernel<true> : mel_kernel<false>,
-      grid, dim3 (THREADS), 0, Mt3CudaLaunch{ stream, 0 }, *args);
+  return launch_kernel (mel_kernel, grid, dim3 (THREADS), 0,
+      Mt3CudaLaunch{ stream, 0 }, *args);
 }

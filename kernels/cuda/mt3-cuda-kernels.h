@@ -5,11 +5,12 @@
  *
  * Conventions of all kernels
  *
- * Precision. `fast` keeps matrices as float16 and sums in float32. `exact`
- * keeps each float32 as two float16 planes (see Mt3CudaPlanes) whose products
- * on the tensor cores carry 22 bits, as "3xTF32" does (Ootomo and Yokota,
- * "Recovering single precision accuracy from Tensor Cores", 2022); a NULL `lo`
- * selects `fast`.
+ * Precision. `exact` keeps each float32 as two float16 planes (see
+ * Mt3CudaPlanes) whose products on the tensor cores carry 22 bits, as "3xTF32"
+ * does (Ootomo and Yokota, "Recovering single precision accuracy from Tensor
+ * Cores", 2022). `fast` decodes with float16 matrices, a NULL `lo`, and
+ * float32 sums. Prefill is always exact: it takes a tenth of the time, and the
+ * encoder's rounding to float16 would make half of all errors.
  *
  * RMSNorm. A norm is a factor per row times a scale per column. The scale is
  * folded into the rows of the next weight; the factor comes from partial sums
@@ -79,6 +80,15 @@ typedef struct {
 cudaError_t mt3_cuda_pack (const float *in, const float *scale, int k, int n,
     Mt3CudaPlanes out, int row0, int row_step, cudaStream_t stream);
 
+/**
+ * mt3_cuda_compose:
+ *
+ * out [k, n] = a [k, m] diag (scale [m]) b [m, n], float32 on the device: two
+ * products and the norm scale between them as one matrix.
+ */
+cudaError_t mt3_cuda_compose (const float *a, const float *scale,
+    const float *b, int k, int m, int n, float *out, cudaStream_t stream);
+
 /* ------------------------------------------------------------- mel.cu */
 
 /**
@@ -122,8 +132,8 @@ typedef enum {
 /**
  * Mt3CudaGemm:
  *
- * The matrix products of prefill: a [m, k] times w [n, k] transposed. m, n
- * multiples of 128, k of 32.
+ * The matrix products of prefill: a [m, k] times w [n, k] transposed, both in
+ * split form. m, n multiples of 128, k of 32.
  * @squares: [m, k / 32] partial sums of squares of a's rows when a norm lies
  *   before this product, else NULL
  * @addend: [addend_rows, n], row r % addend_rows is added (ADD); may be @x
@@ -132,6 +142,7 @@ typedef enum {
  * @out_squares: [m, n / 32] (ADD)
  * @cache: (CROSS_KV) layout [slot][layer][head][key, value][frame][64];
  *   columns are [layer][key, value][head][64]
+ * @cache_half: whether @cache is of float16, or else of float32
  * @slots: [m / frames] slot of each window
  * @overflow: [slots] set to 1 for a window in which a value left float16
  */
@@ -147,6 +158,7 @@ typedef struct {
   float *out_squares;
   void *cache;
   size_t cache_slot;
+  int cache_half;
   int n_heads;
   int frames;
   const int *slots;
@@ -216,14 +228,25 @@ typedef enum {
  * Mt3CudaDecodeGemm:
  *
  * The matrix products of a decode step; k a multiple of 64, n of 32.
+ *
+ * The query of cross-attention has no product of its own. It is linear in x
+ * but for the norm's factor, and x is the sum of what self-attention read and
+ * what it added: so its first part is made with QKV, its second with the ADD
+ * behind self-attention (by mt3_cuda_compose()d weights), and the factor is
+ * applied by the attention. Each of the two products has `inner` further
+ * columns for that, which go to @cross_query.
+ *
  * @squares: [rows, k / 16] when a norm lies before this product, else NULL
  * @y: [rows, y_stride] float32 (STORE, and q of QKV)
- * @x: [rows, n] float32 (ADD)
- * @out_squares: [rows, n / 16] (ADD)
+ * @x: [rows, x_width] float32 (ADD)
+ * @out_squares: [rows, x_width / 16] (ADD)
+ * @cross_query: [rows, inner] float32; set from columns 3 * inner on (QKV),
+ *   added to from column x_width on (ADD)
  * @cache: the layer's part of the self cache of slot 0 (QKV), layout [slot]
  *   [layer][head][key, value][position][64]
  * @cache_slot: elements from one slot to the next
  * @n_positions: that the cache has room for
+ * @tile: 0: chosen by the launcher; 1 .. MT3_CUDA_DECODE_TILES: for tests
  */
 typedef struct {
   Mt3CudaPlanes a, w;
@@ -234,14 +257,18 @@ typedef struct {
   float *y;
   int y_stride;
   float *x;
+  int x_width;
   Mt3CudaPlanes out;
   float *out_squares;
+  float *cross_query;
   void *cache;
   size_t cache_slot;
   int n_positions;
   int inner;
-  int tile; /* 0: chosen by the launcher; 1..: fixed, for tests */
+  int tile;
 } Mt3CudaDecodeGemm;
+
+#define MT3_CUDA_DECODE_TILES 5
 
 cudaError_t mt3_cuda_decode_gemm (
     const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch);
@@ -250,13 +277,15 @@ cudaError_t mt3_cuda_decode_gemm (
  * Mt3CudaDecodeAttention:
  *
  * One query a row and head against the slot's cache.
- * @q: [rows, q_stride] float32
+ * @q: [rows, n_heads * 64] float32
+ * @squares: [rows, d_model / 16] when q still lacks the factor of the norm
  * @length: keys of the cross cache; 0: self attention, position + 1 keys
  * @out: planes [rows, n_heads * 64]
  */
 typedef struct {
   const float *q;
-  int q_stride;
+  const float *squares;
+  int d_model;
   const void *cache;
   size_t cache_slot;
   int n_positions;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * pack.cu: a checkpoint's [in, out] float32 matrix as the transposed planes
+ * pack.cu: a checkpoint's [in, out] float32 matrices as the transposed planes
  * that the products read.
  */
 #include "device.cuh"
@@ -49,4 +49,28 @@ mt3_cuda_pack (const float *in, const float *scale, int k, int n,
   return launch_kernel (out.lo ? pack_kernel<true> : pack_kernel<false>, grid,
       block, 0, Mt3CudaLaunch{ stream, 0 }, in, scale, k, n, out, row0,
       row_step);
+}
+
+static __global__ void
+compose_kernel (const float *a, const float *scale, const float *b, int k,
+    int m, int n, float *out)
+{
+  const int column = blockIdx.x * blockDim.x + threadIdx.x;
+  const int row = blockIdx.y;
+  double sum = 0.0;
+
+  if (column >= n)
+    return;
+  for (int i = 0; i < m; i++)
+    sum += (double) a[(size_t) row * m + i] * scale[i] *
+        b[(size_t) i * n + column];
+  out[(size_t) row * n + column] = (float) sum;
+}
+
+cudaError_t
+mt3_cuda_compose (const float *a, const float *scale, const float *b, int k,
+    int m, int n, float *out, cudaStream_t stream)
+{
+  return launch_kernel (compose_kernel, dim3 ((n + 127) / 128, k), dim3 (128),
+      0, Mt3CudaLaunch{ stream, 0 }, a, scale, b, k, m, n, out);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/cuda/cuda-backend.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/cuda/lane.h"
@@ -11,11 +12,12 @@
  * the encoder's activations to stay in its cache. */
 #define PREFILL_BATCH 32
 
-#define N_LANES 2
+/* Windows that a lane decodes while there are idle lanes: about there a step
+ * starts to last longer for the number of its rows, and not only for its chain
+ * of kernels. */
+#define LANE_WINDOWS 16
 
-/* Windows up to which one lane is faster than two: there a step's time is that
- * of its chain of kernels, whatever their rows. */
-#define ONE_LANE_WINDOWS 16
+#define MAX_LANES 8
 
 /* Steps that the scheduler is asked for: one graph. */
 #define DECODE_STEPS MT3_CUDA_GRAPH_STEPS
@@ -51,7 +53,7 @@ typedef struct {
   Mt3CudaWeights *weights;
   Mt3CudaSlots slots;
   Mt3CudaPrefill prefill;
-  Mt3CudaLane lanes[N_LANES];
+  Mt3CudaLane lanes[MAX_LANES];
   guint n_lanes;
   guint oldest; /* lane whose run is collected next */
   Slot *slot;
@@ -199,10 +201,10 @@ any_in_flight (const Mt3CudaBackend *self)
   return FALSE;
 }
 
-/* Puts at most @share slots that no lane has into the rows of a lane; only
- * those whose prefill is done unless @all. Returns how many. */
+/* Puts at most @share slots that no lane has, and whose prefill is done, into
+ * the rows of a lane. Returns how many. */
 static guint
-gather (Mt3CudaBackend *self, guint number, guint share, gboolean all)
+gather (Mt3CudaBackend *self, guint number, guint share)
 {
   Mt3CudaLane *lane = &self->lanes[number];
   guint n = 0;
@@ -211,7 +213,7 @@ gather (Mt3CudaBackend *self, guint number, guint share, gboolean all)
     Slot *slot = &self->slot[i];
 
     if (slot->state != SLOT_ACTIVE || slot->lane >= 0 ||
-        (!all && !mt3_cuda_prefill_is_done (&self->prefill, slot->batch)))
+        !mt3_cuda_prefill_is_done (&self->prefill, slot->batch))
       continue;
     slot->lane = (gint) number;
     fill_row (&lane->host_rows[n++], slot, i);
@@ -219,36 +221,33 @@ gather (Mt3CudaBackend *self, guint number, guint share, gboolean all)
   return n;
 }
 
-/* Windows still being encoded join a run when nothing else is there to do. */
+/* When nothing else is there to do, waits for the windows whose encoding ends
+ * first. */
 static gboolean
 start_lane (Mt3CudaBackend *self, guint number, guint share, guint n_steps,
     GError **error)
 {
-  Mt3CudaLane *lane = &self->lanes[number];
-  guint n = gather (self, number, share, FALSE);
+  guint n = gather (self, number, share);
 
   if (n == 0 && !any_in_flight (self)) {
-    n = gather (self, number, share, TRUE);
-    if (!mt3_cuda_prefill_order (&self->prefill, lane->stream, error))
+    if (!mt3_cuda_prefill_wait (&self->prefill, error))
       return FALSE;
+    n = gather (self, number, share);
   }
-  return n == 0 || mt3_cuda_lane_start (lane, n, n_steps, error);
+  return n == 0 ||
+      mt3_cuda_lane_start (&self->lanes[number], n, n_steps, error);
 }
 
 /* Gives every idle lane its share of the active slots. */
 static gboolean
 start_lanes (Mt3CudaBackend *self, guint n_steps, GError **error)
 {
-  guint n_active = 0, n_lanes = self->n_lanes, share;
+  guint n_active = 0, n_lanes, share;
 
   for (guint i = 0; i < self->parent.n_slots; i++)
     n_active += self->slot[i].state == SLOT_ACTIVE ? 1 : 0;
-  if (n_active <= ONE_LANE_WINDOWS) {
-    /* One run with all of them, once no lane holds some. */
-    if (any_in_flight (self))
-      return TRUE;
-    n_lanes = 1;
-  }
+  n_lanes = (n_active + LANE_WINDOWS - 1) / LANE_WINDOWS;
+  n_lanes = CLAMP (n_lanes, 1, self->n_lanes);
   share = (n_active + n_lanes - 1) / n_lanes;
   for (guint i = 0; i < n_lanes; i++)
     if (!self->lanes[i].in_flight &&
@@ -282,16 +281,17 @@ cuda_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
 
   if (!use_device (self, error))
     return FALSE;
-  /* A slot that was released in the middle of a run is free after it. */
+  /* A slot that was released in the middle of a run, or while its window
+   * waited for the encoder, is free after that. */
   for (guint i = 0; i < n_windows; i++) {
     const Slot *slot = &self->slot[windows[i].slot];
 
-    if (slot->lane >= 0 &&
-        !collect_lane (self, &self->lanes[slot->lane], error))
+    if ((slot->lane >= 0 &&
+            !collect_lane (self, &self->lanes[slot->lane], error)) ||
+        (slot->batch > self->prefill.n_started &&
+            !mt3_cuda_prefill_start (&self->prefill, TRUE, error)))
       return FALSE;
   }
-  if (!mt3_cuda_prefill_start (&self->prefill, windows, n_windows, error))
-    return FALSE;
   for (guint i = 0; i < n_windows; i++) {
     Slot *slot = &self->slot[windows[i].slot];
 
@@ -301,12 +301,14 @@ cuda_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
     slot->rerun_exact = FALSE;
     slot->ended = FALSE;
     slot->n_tokens = 0;
-    slot->batch = self->prefill.n_started;
+    slot->batch = self->prefill.n_started + 1;
     slot->n_frames = windows[i].n_frames;
     slot->index = windows[i].index;
     slot->decoding = windows[i].decoding;
+    if (!mt3_cuda_prefill_add (&self->prefill, &windows[i], error))
+      return FALSE;
   }
-  return TRUE;
+  return mt3_cuda_prefill_start (&self->prefill, FALSE, error);
 }
 
 static gboolean
@@ -318,6 +320,7 @@ cuda_decode (Mt3Backend *backend, guint n_steps, guint *finished,
 
   *n_finished = 0;
   if (!use_device (self, error) ||
+      !mt3_cuda_prefill_start (&self->prefill, FALSE, error) ||
       !start_lanes (self, MIN (n_steps, MT3_CUDA_RUN_STEPS), error) ||
       !collect_oldest (self, error))
     return FALSE;
@@ -388,7 +391,7 @@ cuda_close (Mt3Backend *backend)
     self->exact->close (self->exact);
   cudaSetDevice ((int) self->device_id);
   cudaDeviceSynchronize ();
-  for (guint i = 0; i < N_LANES; i++)
+  for (guint i = 0; i < MAX_LANES; i++)
     mt3_cuda_lane_clear (&self->lanes[i]);
   mt3_cuda_prefill_clear (&self->prefill);
   mt3_cuda_memory_clear (&self->slots.memory);
@@ -443,16 +446,23 @@ describe (Mt3CudaBackend *self, gboolean *dependent, GError **error)
   return TRUE;
 }
 
+static guint
+lane_limit (void)
+{
+  const gchar *s = g_getenv ("GST_MT3_CUDA_LANES");
+
+  return s != NULL ? CLAMP (atoi (s), 1, MAX_LANES) : MAX_LANES;
+}
+
 static gboolean
 open_lanes (Mt3CudaBackend *self, gboolean dependent, GError **error)
 {
   const guint n_slots = self->slots.n_slots;
 
-  self->n_lanes = n_slots > ONE_LANE_WINDOWS ? N_LANES : 1;
+  self->n_lanes = MIN (lane_limit (), (n_slots + LANE_WINDOWS - 1) / LANE_WINDOWS);
   for (guint i = 0; i < self->n_lanes; i++) {
-    const guint capacity = self->n_lanes == 1
-        ? n_slots
-        : MAX (ONE_LANE_WINDOWS, (n_slots + N_LANES - 1) / N_LANES);
+    const guint capacity = MAX (
+        LANE_WINDOWS, (n_slots + self->n_lanes - 1) / self->n_lanes);
 
     if (!mt3_cuda_lane_init (&self->lanes[i], self->weights, &self->slots,
             capacity, dependent, error))

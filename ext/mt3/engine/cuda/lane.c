@@ -40,21 +40,25 @@ multiply (Step *step, Mt3CudaDecodeGemm gemm)
   step->launch.dependent = step->lane->dependent;
 }
 
-/* x += a w^T */
+/* x += a w^T; with @more columns added to the cross query. */
 static void
-add (Step *step, Mt3CudaPlanes a, Mt3CudaPlanes w, guint k)
+add (Step *step, Mt3CudaPlanes a, Mt3CudaPlanes w, guint k, guint more)
 {
   const Mt3CudaLane *lane = step->lane;
+  const guint d = lane->weights->config.d_model;
 
   multiply (step, (Mt3CudaDecodeGemm){
                       .a = a,
                       .w = w,
-                      .n = (int) lane->weights->config.d_model,
+                      .n = (int) (d + more),
                       .k = (int) k,
                       .epilogue = MT3_CUDA_DECODE_ADD,
                       .x = lane->x,
+                      .x_width = (int) d,
                       .out = lane->planes,
                       .out_squares = lane->squares,
+                      .cross_query = lane->cross_query,
+                      .inner = (int) more,
                   });
 }
 
@@ -73,67 +77,83 @@ normalised (const Step *step, Mt3CudaPlanes w, guint n,
   };
 }
 
-/* @length: 0 for self-attention. */
 static void
-attend (Step *step, const guint8 *cache, gsize cache_slot, guint n_positions,
-    guint length)
+attend (Step *step, Mt3CudaDecodeAttention attention)
 {
   const Mt3CudaLane *lane = step->lane;
-  const Mt3Config *config = &lane->weights->config;
-  const Mt3CudaDecodeAttention attention = {
-      .q = lane->query,
-      .q_stride = (int) mt3_config_inner (config),
-      .cache = cache,
-      .cache_slot = cache_slot,
-      .n_positions = (int) n_positions,
-      .length = (int) length,
-      .n_rows = (int) step->n_rows,
-      .n_heads = (int) config->n_heads,
-      .rows = lane->rows,
-      .out = lane->attended,
-  };
 
+  attention.n_rows = (int) step->n_rows;
+  attention.n_heads = (int) lane->weights->config.n_heads;
+  attention.rows = lane->rows;
+  attention.out = lane->attended;
   if (step->result == cudaSuccess)
     step->result = mt3_cuda_decode_attention (&attention, step->launch);
 }
 
 static void
-decoder_layer (Step *step, guint layer)
+self_attention (Step *step, guint layer)
 {
   const Mt3CudaLane *lane = step->lane;
   const Mt3CudaSlots *slots = lane->slots;
   const Mt3Config *config = &lane->weights->config;
   const Mt3CudaDecoderLayer *w = &lane->weights->decoder[layer];
   const guint inner = mt3_config_inner (config);
-  const gsize layer_bytes = (gsize) layer * 2 * inner * slots->element;
-  guint8 *self = (guint8 *) slots->self + layer_bytes * config->max_tokens;
-  guint8 *cross = (guint8 *) slots->cross + layer_bytes * config->window_frames;
-  Mt3CudaDecodeGemm gemm;
+  guint8 *cache = (guint8 *) slots->self +
+      (gsize) layer * 2 * inner * config->max_tokens * slots->element;
+  Mt3CudaDecodeGemm gemm =
+      normalised (step, w->qkv, 4 * inner, MT3_CUDA_DECODE_QKV);
 
-  gemm = normalised (step, w->qkv, 3 * inner, MT3_CUDA_DECODE_QKV);
   gemm.y = lane->query;
   gemm.y_stride = (int) inner;
-  gemm.cache = self;
+  gemm.cross_query = lane->cross_query;
+  gemm.cache = cache;
   gemm.cache_slot = slots->self_slot;
   gemm.n_positions = (int) config->max_tokens;
   gemm.inner = (int) inner;
   multiply (step, gemm);
-  attend (step, self, slots->self_slot, config->max_tokens, 0);
-  add (step, lane->attended, w->self_out, inner);
+  attend (step, (Mt3CudaDecodeAttention){
+                    .q = lane->query,
+                    .cache = cache,
+                    .cache_slot = slots->self_slot,
+                    .n_positions = (int) config->max_tokens,
+                });
+  add (step, lane->attended, w->self_out, inner, inner);
+}
 
-  gemm = normalised (step, w->query, inner, MT3_CUDA_DECODE_STORE);
-  gemm.y = lane->query;
-  gemm.y_stride = (int) inner;
-  multiply (step, gemm);
-  attend (step, cross, slots->cross_slot, config->window_frames,
-      config->window_frames);
-  add (step, lane->attended, w->cross_out, inner);
+static void
+cross_attention (Step *step, guint layer)
+{
+  const Mt3CudaLane *lane = step->lane;
+  const Mt3CudaSlots *slots = lane->slots;
+  const Mt3Config *config = &lane->weights->config;
+  const guint inner = mt3_config_inner (config);
 
-  gemm = normalised (
-      step, w->up, 2 * config->decoder_d_ff, MT3_CUDA_DECODE_GATED);
+  attend (step, (Mt3CudaDecodeAttention){
+                    .q = lane->cross_query,
+                    .squares = lane->squares,
+                    .d_model = (int) config->d_model,
+                    .cache = (guint8 *) slots->cross +
+                        (gsize) layer * 2 * inner * config->window_frames *
+                            slots->element,
+                    .cache_slot = slots->cross_slot,
+                    .n_positions = (int) config->window_frames,
+                    .length = (int) config->window_frames,
+                });
+  add (step, lane->attended, lane->weights->decoder[layer].cross_out, inner, 0);
+}
+
+static void
+feed_forward (Step *step, guint layer)
+{
+  const Mt3CudaLane *lane = step->lane;
+  const Mt3CudaDecoderLayer *w = &lane->weights->decoder[layer];
+  const guint ff = lane->weights->config.decoder_d_ff;
+  Mt3CudaDecodeGemm gemm =
+      normalised (step, w->up, 2 * ff, MT3_CUDA_DECODE_GATED);
+
   gemm.out = lane->gated;
   multiply (step, gemm);
-  add (step, lane->gated, w->down, config->decoder_d_ff);
+  add (step, lane->gated, w->down, ff, 0);
 }
 
 /* @logits: %NULL makes the embedding of the rows' tokens only. */
@@ -172,8 +192,11 @@ enqueue_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
   while (n_steps-- > 0) {
     Mt3CudaDecodeGemm gemm;
 
-    for (guint layer = 0; layer < config->decoder_layers; layer++)
-      decoder_layer (&step, layer);
+    for (guint layer = 0; layer < config->decoder_layers; layer++) {
+      self_attention (&step, layer);
+      cross_attention (&step, layer);
+      feed_forward (&step, layer);
+    }
     gemm = normalised (&step, self->weights->logits, config->vocab_size,
         MT3_CUDA_DECODE_STORE);
     gemm.y = self->logits;
@@ -196,7 +219,11 @@ build_graph (Mt3CudaLane *self, guint bucket, GError **error)
   cudaError_t enqueued;
   gboolean ok;
 
-  if (!mt3_cuda_check (cudaStreamBeginCapture (
+  /* Once for real with no row active: kernels are loaded at their first launch,
+   * which a capture does not allow. */
+  if (!mt3_cuda_check (enqueue_steps (self, bucket, 1),
+          "run a decode step", error) ||
+      !mt3_cuda_check (cudaStreamBeginCapture (
                            self->stream, cudaStreamCaptureModeThreadLocal),
           "capture decode steps", error))
     return NULL;
@@ -290,6 +317,10 @@ take_all (Mt3CudaLane *self, GError **error)
     return FALSE;
   self->query = take (self, mt3_config_inner (config) * sizeof (gfloat), error);
   if (self->query == NULL)
+    return FALSE;
+  self->cross_query =
+      take (self, mt3_config_inner (config) * sizeof (gfloat), error);
+  if (self->cross_query == NULL)
     return FALSE;
   self->logits = take (self, config->vocab_size * sizeof (gfloat), error);
   return self->logits != NULL &&

@@ -44,7 +44,7 @@ typedef struct {
   Mt3CudaRecord *host_records;
   Mt3CudaRow *rows;
   Mt3CudaRecord *records;
-  gfloat *x, *squares, *query, *logits;
+  gfloat *x, *squares, *query, *cross_query, *logits;
   Mt3CudaPlanes planes, attended, gated;
 } Mt3CudaLane;
 

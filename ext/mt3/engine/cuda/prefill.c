@@ -32,7 +32,7 @@ take_planes (
   const Mt3CudaWeights *w = self->weights;
 
   return mt3_cuda_memory_planes (&self->memory,
-      (gsize) self->batch * w->config.window_frames * width, w->exact, planes,
+      (gsize) self->batch * w->config.window_frames * width, TRUE, planes,
       "the encoder", error);
 }
 
@@ -80,31 +80,6 @@ mt3_cuda_prefill_clear (Mt3CudaPrefill *self)
   mt3_cuda_memory_clear (&self->memory);
 }
 
-/* Samples go to their slots' place on the device. */
-static gboolean
-copy_in (Mt3CudaPrefill *self, Mt3CudaPrefillStage *stage,
-    const Mt3BackendWindow *windows, guint n_windows, GError **error)
-{
-  const gsize n = mt3_config_window_samples (&self->weights->config);
-
-  for (guint i = 0; i < n_windows; i++) {
-    stage->slots[i] = (gint) windows[i].slot;
-    stage->slots[self->batch + i] = (gint) windows[i].n_frames;
-    memcpy (stage->samples + i * n, windows[i].samples, n * sizeof (gfloat));
-    if (!mt3_cuda_check (
-            cudaMemcpyAsync (self->slots->samples + windows[i].slot * n,
-                stage->samples + i * n, n * sizeof (gfloat),
-                cudaMemcpyHostToDevice, self->stream),
-            "copy samples to the device", error))
-      return FALSE;
-  }
-  return mt3_cuda_check (
-      cudaMemcpyAsync (stage->device_slots, stage->slots,
-          2 * self->batch * sizeof (gint), cudaMemcpyHostToDevice,
-          self->stream),
-      "copy slot numbers to the device", error);
-}
-
 /* A product whose fields all steps share. */
 static Mt3CudaGemm
 product (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
@@ -148,6 +123,7 @@ normalised (const Mt3CudaPrefill *self, Mt3CudaGemm gemm,
   gemm.out = out;
   gemm.cache = self->slots->cross;
   gemm.cache_slot = self->slots->cross_slot;
+  gemm.cache_half = !self->weights->exact;
   return mt3_cuda_gemm (&gemm, self->stream);
 }
 
@@ -238,22 +214,58 @@ compute (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
   return result;
 }
 
-gboolean
-mt3_cuda_prefill_start (Mt3CudaPrefill *self, const Mt3BackendWindow *windows,
-    guint n_windows, GError **error)
+static Mt3CudaPrefillStage *
+filling_stage (Mt3CudaPrefill *self)
 {
-  Mt3CudaPrefillStage *stage =
-      &self->stages[self->n_started % MT3_CUDA_PREFILL_STAGES];
+  return &self->stages[self->n_started % MT3_CUDA_PREFILL_STAGES];
+}
+
+/* The samples go to their slot's place on the device. */
+gboolean
+mt3_cuda_prefill_add (
+    Mt3CudaPrefill *self, const Mt3BackendWindow *window, GError **error)
+{
+  const gsize n = mt3_config_window_samples (&self->weights->config);
+  Mt3CudaPrefillStage *stage = filling_stage (self);
+  const guint i = self->n_waiting;
+  gfloat *samples = stage->samples + i * n;
 
   /* The batch that used this stage before may still be copying from it. */
+  if (i == 0 && !mt3_cuda_check (cudaEventSynchronize (stage->done),
+                    "encode windows", error))
+    return FALSE;
+  memcpy (samples, window->samples, n * sizeof (gfloat));
+  stage->slots[i] = (gint) window->slot;
+  stage->slots[self->batch + i] = (gint) window->n_frames;
   if (!mt3_cuda_check (
-          cudaEventSynchronize (stage->done), "encode windows", error) ||
-      !copy_in (self, stage, windows, n_windows, error) ||
-      !mt3_cuda_check (
-          compute (self, stage, n_windows), "start the encoder", error) ||
+          cudaMemcpyAsync (self->slots->samples + window->slot * n, samples,
+              n * sizeof (gfloat), cudaMemcpyHostToDevice, self->stream),
+          "copy samples to the device", error))
+    return FALSE;
+  self->n_waiting++;
+  return self->n_waiting < self->batch ||
+      mt3_cuda_prefill_start (self, TRUE, error);
+}
+
+gboolean
+mt3_cuda_prefill_start (Mt3CudaPrefill *self, gboolean force, GError **error)
+{
+  Mt3CudaPrefillStage *stage = filling_stage (self);
+
+  if (self->n_waiting == 0 ||
+      (!force && !mt3_cuda_prefill_is_done (self, self->n_started)))
+    return TRUE;
+  if (!mt3_cuda_check (
+          cudaMemcpyAsync (stage->device_slots, stage->slots,
+              2 * self->batch * sizeof (gint), cudaMemcpyHostToDevice,
+              self->stream),
+          "copy slot numbers to the device", error) ||
+      !mt3_cuda_check (compute (self, stage, self->n_waiting),
+          "start the encoder", error) ||
       !mt3_cuda_check (cudaEventRecord (stage->done, self->stream),
           "start the encoder", error))
     return FALSE;
+  self->n_waiting = 0;
   self->n_started++;
   return TRUE;
 }
@@ -261,6 +273,8 @@ mt3_cuda_prefill_start (Mt3CudaPrefill *self, const Mt3BackendWindow *windows,
 gboolean
 mt3_cuda_prefill_is_done (Mt3CudaPrefill *self, guint64 number)
 {
+  if (number > self->n_started)
+    return FALSE;
   while (self->n_done < number) {
     Mt3CudaPrefillStage *next =
         &self->stages[self->n_done % MT3_CUDA_PREFILL_STAGES];
@@ -275,14 +289,17 @@ mt3_cuda_prefill_is_done (Mt3CudaPrefill *self, guint64 number)
 }
 
 gboolean
-mt3_cuda_prefill_order (
-    Mt3CudaPrefill *self, cudaStream_t stream, GError **error)
+mt3_cuda_prefill_wait (Mt3CudaPrefill *self, GError **error)
 {
-  Mt3CudaPrefillStage *last =
-      &self->stages[(self->n_started - 1) % MT3_CUDA_PREFILL_STAGES];
-
-  if (self->n_started == 0)
+  if (mt3_cuda_prefill_is_done (self, self->n_started) &&
+      !mt3_cuda_prefill_start (self, TRUE, error))
+    return FALSE;
+  if (self->n_done == self->n_started)
     return TRUE;
-  return mt3_cuda_check (cudaStreamWaitEvent (stream, last->done, 0),
-      "wait for the encoder", error);
+  if (!mt3_cuda_check (
+          cudaEventSynchronize (
+              self->stages[self->n_done % MT3_CUDA_PREFILL_STAGES].done),
+          "encode windows", error))
+    return FALSE;
+  return mt3_cuda_prefill_is_done (self, self->n_done + 1);
 }

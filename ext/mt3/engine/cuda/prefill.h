@@ -25,6 +25,7 @@ typedef struct {
  * @batch: windows at most at a time
  * @n_started: batches since the start; batch i is done when its stage's event
  *   is, see mt3_cuda_prefill_is_done()
+ * @n_waiting: windows of batch n_started + 1, which has not started
  */
 typedef struct {
   const Mt3CudaWeights *weights;
@@ -33,6 +34,7 @@ typedef struct {
   guint batch;
   guint64 n_started;
   guint64 n_done;
+  guint n_waiting;
   cudaStream_t stream;
   Mt3CudaPrefillStage stages[MT3_CUDA_PREFILL_STAGES];
   gfloat *x;
@@ -45,16 +47,20 @@ gboolean mt3_cuda_prefill_init (Mt3CudaPrefill *self,
     GError **error);
 void mt3_cuda_prefill_clear (Mt3CudaPrefill *self);
 
-/* Starts a batch (1 .. batch windows) and returns without waiting for it; its
- * number is n_started afterwards. The samples have been copied. */
-gboolean mt3_cuda_prefill_start (Mt3CudaPrefill *self,
-    const Mt3BackendWindow *windows, guint n_windows, GError **error);
+/* Takes a window; its samples are copied. One window alone costs the device
+ * nearly as much as eight: so those that come while a batch is under way make
+ * the next one together. Its number is n_started + 1 before the call. */
+gboolean mt3_cuda_prefill_add (
+    Mt3CudaPrefill *self, const Mt3BackendWindow *window, GError **error);
+
+/* Starts what waits, unless a batch is under way and @force is not set. */
+gboolean mt3_cuda_prefill_start (
+    Mt3CudaPrefill *self, gboolean force, GError **error);
 
 /* Whether batch @number has finished; asks the device without waiting. */
 gboolean mt3_cuda_prefill_is_done (Mt3CudaPrefill *self, guint64 number);
 
-/* Makes @stream wait for all batches started so far. */
-gboolean mt3_cuda_prefill_order (
-    Mt3CudaPrefill *self, cudaStream_t stream, GError **error);
+/* Blocks until the oldest batch that is not done is; starts it if need be. */
+gboolean mt3_cuda_prefill_wait (Mt3CudaPrefill *self, GError **error);
 
 G_END_DECLS

@@ -11,6 +11,8 @@ typedef struct {
   gfloat *host;
   gfloat *device;
   gfloat *scale;
+  gfloat *factors[2]; /* of a composed matrix */
+  gboolean split;     /* the form of what is loaded now */
 } Loader;
 
 static gsize
@@ -40,7 +42,15 @@ loader_init (Loader *self, GError **error)
     return FALSE;
   self->scale = mt3_cuda_memory_device (
       &self->scratch, bytes, "loading the model", error);
-  return self->scale != NULL;
+  if (self->scale == NULL)
+    return FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS (self->factors); i++) {
+    self->factors[i] = mt3_cuda_memory_device (
+        &self->scratch, bytes, "loading the model", error);
+    if (self->factors[i] == NULL)
+      return FALSE;
+  }
+  return TRUE;
 }
 
 /* A tensor as it is, float32, to @device. */
@@ -64,19 +74,26 @@ set_scale (Loader *self, const Mt3Tensor *scale, GError **error)
   return upload (self, scale, self->scale, error);
 }
 
-/* Packs @tensor into rows row0, row0 + row_step ... of @out. */
+/* Packs [k, n] floats on the device into rows row0, row0 + row_step ... of
+ * @out. */
+static gboolean
+pack_device (Loader *self, gsize k, gsize n, gboolean scaled,
+    Mt3CudaPlanes out, guint row0, guint row_step, GError **error)
+{
+  return mt3_cuda_check (
+             mt3_cuda_pack (self->device, scaled ? self->scale : NULL, (int) k,
+                 (int) n, out, (int) row0, (int) row_step, NULL),
+             "pack a tensor", error) &&
+      mt3_cuda_check (cudaDeviceSynchronize (), "pack a tensor", error);
+}
+
 static gboolean
 pack (Loader *self, const Mt3Tensor *tensor, gboolean scaled,
     Mt3CudaPlanes out, guint row0, guint row_step, GError **error)
 {
-  if (!upload (self, tensor, self->device, error))
-    return FALSE;
-  return mt3_cuda_check (
-             mt3_cuda_pack (self->device, scaled ? self->scale : NULL,
-                 (int) tensor->shape[0], (int) tensor->shape[1], out,
-                 (int) row0, (int) row_step, NULL),
-             "pack a tensor", error) &&
-      mt3_cuda_check (cudaDeviceSynchronize (), "pack a tensor", error);
+  return upload (self, tensor, self->device, error) &&
+      pack_device (self, tensor->shape[0], tensor->shape[1], scaled, out, row0,
+          row_step, error);
 }
 
 static gboolean
@@ -84,7 +101,7 @@ take (Loader *self, gsize rows, gsize columns, Mt3CudaPlanes *out,
     GError **error)
 {
   return mt3_cuda_memory_planes (&self->weights->memory, rows * columns,
-      self->weights->exact, out, "the model's weights", error);
+      self->split, out, "the model's weights", error);
 }
 
 /* A matrix alone. */
@@ -96,15 +113,17 @@ load (Loader *self, const Mt3Tensor *tensor, gboolean scaled,
       pack (self, tensor, scaled, *out, 0, 1, error);
 }
 
-/* Query, key and value of "<stack>/layers_<layer>/<attention>", stacked. */
+/* Query, key and value of "<stack>/layers_<layer>/<attention>", stacked, and
+ * room for @more rows. */
 static gboolean
 load_qkv (Loader *self, const gchar *stack, guint layer,
-    const gchar *attention, Mt3CudaPlanes *out, GError **error)
+    const gchar *attention, guint more, Mt3CudaPlanes *out, GError **error)
 {
   static const gchar *const names[] = {"query", "key", "value"};
   const guint inner = mt3_config_inner (&self->weights->config);
 
-  if (!take (self, 3 * inner, self->weights->config.d_model, out, error))
+  if (!take (
+          self, 3 * inner + more, self->weights->config.d_model, out, error))
     return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS (names); i++)
     if (!pack (self,
@@ -147,7 +166,7 @@ load_encoder_layer (Loader *self, guint layer, GError **error)
              mt3_model_tensor (self->model,
                  "encoder/layers_%u/pre_attention_layer_norm/scale", layer),
              error) &&
-      load_qkv (self, "encoder", layer, "attention", &out->qkv, error) &&
+      load_qkv (self, "encoder", layer, "attention", 0, &out->qkv, error) &&
       load (self,
           mt3_model_tensor (
               self->model, "encoder/layers_%u/attention/out/kernel", layer),
@@ -155,34 +174,52 @@ load_encoder_layer (Loader *self, guint layer, GError **error)
       load_mlp (self, "encoder", layer, &out->up, &out->down, error);
 }
 
+/* Self-attention with its norm, and the two parts of the cross-attention's
+ * query, with the norm that lies before that. */
 static gboolean
-load_decoder_layer (Loader *self, guint layer, GError **error)
+load_attention (Loader *self, guint layer, GError **error)
 {
-  static const gchar cross[] = "encoder_decoder_attention";
-  Mt3CudaDecoderLayer *out = &self->weights->decoder[layer];
+  const gsize d = self->weights->config.d_model;
+  const guint inner = mt3_config_inner (&self->weights->config);
+  const Mt3Tensor *out = mt3_model_tensor (
+      self->model, "decoder/layers_%u/self_attention/out/kernel", layer);
+  const Mt3Tensor *query = mt3_model_tensor (self->model,
+      "decoder/layers_%u/encoder_decoder_attention/query/kernel", layer);
+  Mt3CudaDecoderLayer *w = &self->weights->decoder[layer];
 
   return set_scale (self,
              mt3_model_tensor (self->model,
                  "decoder/layers_%u/pre_self_attention_layer_norm/scale",
                  layer),
              error) &&
-      load_qkv (self, "decoder", layer, "self_attention", &out->qkv, error) &&
-      load (self,
-          mt3_model_tensor (self->model,
-              "decoder/layers_%u/self_attention/out/kernel", layer),
-          FALSE, &out->self_out, error) &&
+      load_qkv (self, "decoder", layer, "self_attention", inner, &w->qkv,
+          error) &&
+      take (self, d + inner, inner, &w->self_out, error) &&
+      pack (self, out, FALSE, w->self_out, 0, 1, error) &&
       set_scale (self,
           mt3_model_tensor (self->model,
               "decoder/layers_%u/pre_cross_attention_layer_norm/scale",
               layer),
           error) &&
+      pack (self, query, TRUE, w->qkv, 3 * inner, 1, error) &&
+      upload (self, out, self->factors[0], error) &&
+      upload (self, query, self->factors[1], error) &&
+      mt3_cuda_check (
+          mt3_cuda_compose (self->factors[0], self->scale, self->factors[1],
+              (int) inner, (int) d, (int) inner, self->device, NULL),
+          "compose the query", error) &&
+      pack_device (self, inner, inner, FALSE, w->self_out, (guint) d, 1, error);
+}
+
+static gboolean
+load_decoder_layer (Loader *self, guint layer, GError **error)
+{
+  Mt3CudaDecoderLayer *out = &self->weights->decoder[layer];
+
+  return load_attention (self, layer, error) &&
       load (self,
           mt3_model_tensor (self->model,
-              "decoder/layers_%u/%s/query/kernel", layer, cross),
-          TRUE, &out->query, error) &&
-      load (self,
-          mt3_model_tensor (
-              self->model, "decoder/layers_%u/%s/out/kernel", layer, cross),
+              "decoder/layers_%u/encoder_decoder_attention/out/kernel", layer),
           FALSE, &out->cross_out, error) &&
       load_mlp (self, "decoder", layer, &out->up, &out->down, error);
 }
@@ -259,24 +296,40 @@ load_tables (Mt3CudaWeights *self, GError **error)
 }
 
 static gboolean
-load_ends (Loader *self, GError **error)
+load_encoder (Loader *self, GError **error)
+{
+  self->split = TRUE;
+  if (!load (self,
+          mt3_model_tensor (
+              self->model, "encoder/continuous_inputs_projection/kernel"),
+          FALSE, &self->weights->projection, error))
+    return FALSE;
+  for (guint i = 0; i < self->weights->config.encoder_layers; i++)
+    if (!load_encoder_layer (self, i, error))
+      return FALSE;
+  return load_cross_kv (self, error);
+}
+
+static gboolean
+load_decoder (Loader *self, GError **error)
 {
   Mt3CudaWeights *weights = self->weights;
   const Mt3Tensor *embedding =
       mt3_model_tensor (self->model, "decoder/token_embedder/embedding");
 
+  self->split = weights->exact;
   weights->embedding = mt3_cuda_memory_device (&weights->memory,
       mt3_tensor_n_elements (embedding) * sizeof (gfloat),
       "the token embedding", error);
-  return weights->embedding != NULL &&
-      upload (self, embedding, weights->embedding, error) &&
-      load (self,
-          mt3_model_tensor (
-              self->model, "encoder/continuous_inputs_projection/kernel"),
-          FALSE, &weights->projection, error) &&
-      set_scale (self,
-          mt3_model_tensor (self->model, "decoder/decoder_norm/scale"),
-          error) &&
+  if (weights->embedding == NULL ||
+      !upload (self, embedding, weights->embedding, error))
+    return FALSE;
+  for (guint i = 0; i < weights->config.decoder_layers; i++)
+    if (!load_decoder_layer (self, i, error))
+      return FALSE;
+  return set_scale (self,
+             mt3_model_tensor (self->model, "decoder/decoder_norm/scale"),
+             error) &&
       load (self,
           mt3_model_tensor (self->model, "decoder/logits_dense/kernel"), TRUE,
           &weights->logits, error);
@@ -285,18 +338,8 @@ load_ends (Loader *self, GError **error)
 static gboolean
 load_all (Loader *self, GError **error)
 {
-  const Mt3Config *config = &self->weights->config;
-
-  if (!loader_init (self, error) || !load_tables (self->weights, error) ||
-      !load_ends (self, error) || !load_cross_kv (self, error))
-    return FALSE;
-  for (guint layer = 0; layer < config->encoder_layers; layer++)
-    if (!load_encoder_layer (self, layer, error))
-      return FALSE;
-  for (guint layer = 0; layer < config->decoder_layers; layer++)
-    if (!load_decoder_layer (self, layer, error))
-      return FALSE;
-  return TRUE;
+  return loader_init (self, error) && load_tables (self->weights, error) &&
+      load_encoder (self, error) && load_decoder (self, error);
 }
 
 Mt3CudaWeights *

@@ -16,12 +16,15 @@ typedef struct {
   Mt3CudaPlanes qkv, out, up, down;
 } Mt3CudaEncoderLayer;
 
+/* `qkv` and `self_out` have the two parts of the cross-attention query as
+ * further rows: see Mt3CudaDecodeGemm. */
 typedef struct {
-  Mt3CudaPlanes qkv, self_out, query, cross_out, up, down;
+  Mt3CudaPlanes qkv, self_out, cross_out, up, down;
 } Mt3CudaDecoderLayer;
 
 /**
  * Mt3CudaWeights:
+ * @exact: whether the decoder is in split form; the encoder always is
  * @cross_kv: keys and values of all decoder layers, [layer][key, value]
  * @embedding: [vocab, d_model] float32
  * @positions: [n_positions, d_model] float32

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gpu-golden.c: the tensors of the exact engine against those of the oracle,
+ * stage by stage, so that the first that differs names the kernel to look at.
+ * Runs on a machine with a GPU: see tests/benchmarks/gpu.sh, which unpacks the
+ * golden file into GOLDEN_DIR/<array>.f32.
+ *
+ * usage: gpu-golden MODEL GOLDEN_DIR
+ */
+#include "engine/cuda/lane.h"
+#include "engine/cuda/prefill.h"
+#include "engine/cuda/tables.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define N_WINDOWS 2
+#define N_STEPS 12
+
+/* What float32 sums in another order differ by, see the oracle's README. */
+#define TOLERANCE_LOG_MEL 3e-3
+#define TOLERANCE_ENCODER 3e-4
+#define TOLERANCE_LOGITS 1e-3
+
+typedef struct {
+  Mt3Model *model;
+  const gchar *golden_dir;
+  Mt3CudaWeights *weights;
+  Mt3CudaSlots slots;
+  Mt3CudaPrefill prefill;
+  Mt3CudaLane lane;
+  guint n_failed;
+} Test;
+
+static gfloat *
+read_array (const Test *test, const gchar *name, gsize *n)
+{
+  g_autofree gchar *file = g_strconcat (name, ".f32", NULL);
+  g_autofree gchar *path = g_build_filename (test->golden_dir, file, NULL);
+  g_autoptr (GError) error = NULL;
+  gchar *data = NULL;
+  gsize bytes = 0;
+
+  if (!g_file_get_contents (path, &data, &bytes, &error))
+    g_error ("%s", error->message);
+  *n = bytes / sizeof (gfloat);
+  return (gfloat *) (gpointer) data;
+}
+
+static void
+check_cuda (cudaError_t result)
+{
+  if (result != cudaSuccess)
+    g_error ("%s", cudaGetErrorString (result));
+}
+
+static void
+compare (Test *test, const gchar *what, const gfloat *got,
+    const gfloat *expected, gsize n, gdouble tolerance)
+{
+  gdouble largest = 0.0;
+  gsize at = 0;
+
+  for (gsize i = 0; i < n; i++) {
+    gdouble difference = fabs ((gdouble) got[i] - expected[i]);
+
+    if (!(difference <= largest)) {
+      largest = difference;
+      at = i;
+    }
+  }
+  printf ("%-12s largest difference %.2e at %" G_GSIZE_FORMAT
+          " (%g, expected %g), tolerance %.0e: %s\n",
+      what, largest, at, got[at], expected[at], tolerance,
+      largest <= tolerance ? "ok" : "FAILED");
+  test->n_failed += largest <= tolerance ? 0 : 1;
+}
+
+static gfloat
+half_to_float (guint16 half)
+{
+  const gint exponent = half >> 10 & 31;
+  const gfloat sign = half >> 15 ? -1.0f : 1.0f;
+  const gint mantissa = half & 1023;
+
+  if (exponent == 31)
+    return mantissa ? NAN : sign * INFINITY;
+  return exponent == 0 ? sign * ldexpf (mantissa, -24)
+                       : sign * ldexpf (1024 + mantissa, exponent - 25);
+}
+
+/* Split activations as float32; see Mt3CudaPlanes. */
+static gfloat *
+read_planes (const Mt3CudaPlanes *planes, gsize n)
+{
+  g_autofree guint16 *hi = g_new (guint16, n);
+  g_autofree guint16 *lo = g_new (guint16, n);
+  gfloat *out = g_new (gfloat, n);
+
+  check_cuda (cudaMemcpy (hi, planes->hi, 2 * n, cudaMemcpyDeviceToHost));
+  check_cuda (cudaMemcpy (lo, planes->lo, 2 * n, cudaMemcpyDeviceToHost));
+  for (gsize i = 0; i < n; i++)
+    out[i] = 64.0f * (half_to_float (hi[i]) + half_to_float (lo[i]) / 2048.0f);
+  return out;
+}
+
+static void
+prefill_windows (Test *test)
+{
+  const Mt3Config *config = &test->weights->config;
+  const gsize window = mt3_config_window_samples (config);
+  g_autoptr (GError) error = NULL;
+
+  for (guint i = 0; i < N_WINDOWS; i++) {
+    g_autofree gchar *name = g_strdup_printf ("samples%u", i);
+    gsize n = 0;
+    g_autofree gfloat *samples = read_array (test, name, &n);
+    g_autofree gfloat *padded = g_new0 (gfloat, window);
+    const Mt3BackendWindow one = {
+        .slot = i,
+        /* The last window gained one, see the windower. */
+        .n_frames = MIN (
+            (guint) (n / config->hop_length) + 1, config->window_frames),
+        .samples = padded,
+    };
+
+    memcpy (padded, samples, MIN (n, window) * sizeof (gfloat));
+    if (!mt3_cuda_prefill_add (&test->prefill, &one, &error))
+      g_error ("%s", error->message);
+  }
+  check_cuda (cudaDeviceSynchronize ());
+}
+
+static void
+check_log_mel (Test *test)
+{
+  gsize n = 0;
+  g_autofree gfloat *expected = read_array (test, "logmel", &n);
+  g_autofree gfloat *got = read_planes (&test->prefill.mel, n);
+
+  compare (test, "log-mel", got, expected, n, TOLERANCE_LOG_MEL);
+}
+
+/* The engine never stores the encoder's output after its last norm. */
+static void
+check_encoder (Test *test)
+{
+  const gsize d = test->weights->config.d_model;
+  gsize n = 0;
+  g_autofree gfloat *expected = read_array (test, "encoder", &n);
+  g_autofree gfloat *x = g_new (gfloat, n);
+  g_autofree gfloat *scale = g_new (gfloat, d);
+
+  check_cuda (cudaMemcpy (
+      x, test->prefill.x, n * sizeof (gfloat), cudaMemcpyDeviceToHost));
+  mt3_tensor_read_block (
+      mt3_model_tensor (test->model, "encoder/encoder_norm/scale"), 0, 1, 0, d,
+      scale);
+  for (gsize row = 0; row < n; row += d) {
+    gdouble squares = 0.0;
+
+    for (gsize i = 0; i < d; i++)
+      squares += (gdouble) x[row + i] * x[row + i];
+    for (gsize i = 0; i < d; i++)
+      x[row + i] *= scale[i] / sqrt (squares / d + 1e-6);
+  }
+  compare (test, "encoder", x, expected, n, TOLERANCE_ENCODER);
+}
+
+/* Both windows step by step along their greedy tokens. */
+static void
+check_logits (Test *test)
+{
+  const gsize vocab = test->weights->config.vocab_size;
+  g_autofree gfloat *got = g_new (gfloat, N_STEPS * vocab);
+  g_autoptr (GError) error = NULL;
+
+  for (guint window = 0; window < N_WINDOWS; window++) {
+    g_autofree gchar *name = g_strdup_printf ("logits%u", window);
+    gint token = 0;
+    gsize n = 0;
+    g_autofree gfloat *expected = read_array (test, name, &n);
+
+    for (gint step = 0; step < N_STEPS; step++) {
+      test->lane.host_rows[0] = (Mt3CudaRow){
+          .slot = (gint) window,
+          .position = step,
+          .token = token,
+          .remaining = 100,
+      };
+      if (!mt3_cuda_lane_start (&test->lane, 1, 1, &error) ||
+          !mt3_cuda_lane_wait (&test->lane, &error))
+        g_error ("%s", error->message);
+      check_cuda (cudaMemcpy (got + step * vocab, test->lane.logits,
+          vocab * sizeof (gfloat), cudaMemcpyDeviceToHost));
+      token = mt3_cuda_lane_record (&test->lane, 0, 0)->token;
+    }
+    compare (test, name, got, expected, n, TOLERANCE_LOGITS);
+  }
+}
+
+int
+main (int argc, char **argv)
+{
+  Test test = {0};
+  g_autoptr (GError) error = NULL;
+
+  if (argc != 3)
+    g_error ("usage: gpu-golden MODEL GOLDEN_DIR");
+  test.golden_dir = argv[2];
+  test.model = mt3_model_open (argv[1], &error);
+  if (test.model == NULL)
+    g_error ("%s", error->message);
+  test.weights = mt3_cuda_weights_new (test.model, TRUE, &error);
+  if (test.weights == NULL ||
+      !mt3_cuda_slots_init (&test.slots, mt3_model_config (test.model), TRUE,
+          N_WINDOWS, &error) ||
+      !mt3_cuda_prefill_init (
+          &test.prefill, test.weights, &test.slots, N_WINDOWS, &error) ||
+      !mt3_cuda_lane_init (
+          &test.lane, test.weights, &test.slots, N_WINDOWS, FALSE, &error))
+    g_error ("%s", error->message);
+
+  prefill_windows (&test);
+  check_log_mel (&test);
+  check_encoder (&test);
+  check_logits (&test);
+
+  mt3_cuda_lane_clear (&test.lane);
+  mt3_cuda_prefill_clear (&test.prefill);
+  mt3_cuda_memory_clear (&test.slots.memory);
+  mt3_cuda_weights_free (test.weights);
+  mt3_model_unref (test.model);
+  return test.n_failed == 0 ? 0 : 1;
+}
