@@ -90,6 +90,7 @@ gst_mt3_midi_file_output_push (GstMt3MidiFileOutput *self)
 {
   const Mt3Note *notes = (const Mt3Note *) self->notes->data;
   GByteArray *file = mt3_midi_write (notes, self->notes->len, self->title);
+  g_autoptr (GBytes) bytes = NULL;
   GstBuffer *buffer;
 
   gst_mt3_midi_file_output_pad (self, file);
@@ -99,7 +100,8 @@ gst_mt3_midi_file_output_push (GstMt3MidiFileOutput *self)
   GST_DEBUG_OBJECT (self->output.context.srcpad, "%u notes in %u bytes",
       self->notes->len, file->len);
 
-  buffer = gst_buffer_new_wrapped_bytes (g_byte_array_free_to_bytes (file));
+  bytes = g_byte_array_free_to_bytes (file);
+  buffer = gst_buffer_new_wrapped_bytes (bytes);
   GST_BUFFER_OFFSET (buffer) = 0;
   GST_BUFFER_OFFSET_END (buffer) = self->written;
   for (guint i = 0; i < self->notes->len; i++)

@@ -18,8 +18,6 @@ static guint n_segments;
 static GstPadProbeReturn
 see (GstPad *on, GstPadProbeInfo *info, gpointer user_data)
 {
-  GstEvent *event = gst_pad_probe_info_get_event (info);
-
   if (GST_PAD_PROBE_INFO_TYPE (info) & GST_PAD_PROBE_TYPE_BUFFER) {
     g_ptr_array_add (
         files, gst_buffer_ref (gst_pad_probe_info_get_buffer (info)));
@@ -27,7 +25,7 @@ see (GstPad *on, GstPadProbeInfo *info, gpointer user_data)
     gst_buffer_unref (gst_pad_probe_info_get_buffer (info));
     return GST_PAD_PROBE_HANDLED;
   }
-  if (GST_EVENT_TYPE (event) == GST_EVENT_SEGMENT)
+  if (GST_EVENT_TYPE (gst_pad_probe_info_get_event (info)) == GST_EVENT_SEGMENT)
     n_segments++;
   return GST_PAD_PROBE_OK;
 }
