@@ -36,12 +36,12 @@ copy_tile (__half *tile, const void *plane, size_t first, int stride)
 
 /* The warp's 16 queries as operands, straight from global memory. */
 static __device__ __forceinline__ void
-load_queries (uint32_t (&q)[DIM_STEPS][4], const void *plane, size_t first,
-    int stride)
+load_queries (
+    uint32_t (&q)[DIM_STEPS][4], const void *plane, size_t first, int stride)
 {
   const int lane = threadIdx.x % 32;
   const __half *at = static_cast<const __half *> (plane) + first +
-      (size_t) (lane / 4) * stride + lane % 4 * 2;
+                     (size_t) (lane / 4) * stride + lane % 4 * 2;
 #pragma unroll
   for (int s = 0; s < DIM_STEPS; s++)
 #pragma unroll
@@ -61,9 +61,8 @@ add_scores (float (&scores)[KEY_TILES][4], const uint32_t (&q)[DIM_STEPS][4],
 #pragma unroll
     for (int t = 0; t < KEY_TILES; t += 2) {
       uint32_t k[4];
-      load_matrix4 (k,
-          keys + tile_offset (t * 8 + lane / 16 * 8 + lane % 8,
-                     s * 2 + lane / 8 % 2));
+      load_matrix4 (k, keys + tile_offset (t * 8 + lane / 16 * 8 + lane % 8,
+                                  s * 2 + lane / 8 % 2));
       mma (scores[t], q[s][0], q[s][1], q[s][2], q[s][3], k[0], k[1]);
       mma (scores[t + 1], q[s][0], q[s][1], q[s][2], q[s][3], k[2], k[3]);
     }
@@ -89,8 +88,8 @@ add_values (float (&out)[DIM_TILES][4], const uint32_t (&p)[KEYS / 16][4],
 
 /* Running softmax of a lane's two rows (lane / 4 and that + 8). */
 struct Softmax {
-  float max[2] = { -INFINITY, -INFINITY };
-  float sum[2] = { 0.0f, 0.0f };
+  float max[2] = {-INFINITY, -INFINITY};
+  float sum[2] = {0.0f, 0.0f};
 };
 
 /* scores become exp (score - max); returns the factor by which what was summed
@@ -122,8 +121,8 @@ advance_softmax (Softmax &softmax, float (&scores)[KEY_TILES][4])
   return make_float2 (factor[0], factor[1]);
 }
 
-static __global__ void __launch_bounds__ (THREADS)
-attention_kernel (const Mt3CudaAttention a)
+static __global__ void
+__launch_bounds__ (THREADS) attention_kernel (const Mt3CudaAttention a)
 {
   constexpr int planes = 2;
   constexpr float scale = activation_scale<true> ();
@@ -157,8 +156,8 @@ attention_kernel (const Mt3CudaAttention a)
     add_scores (cross, q[1], keys[0]);
 #pragma unroll
     for (int i = 0; i < KEY_TILES * 4; i++)
-      scores[i / 4][i % 4] = (scores[i / 4][i % 4] +
-                                 cross[i / 4][i % 4] * (1.0f / SPLIT)) *
+      scores[i / 4][i % 4] =
+          (scores[i / 4][i % 4] + cross[i / 4][i % 4] * (1.0f / SPLIT)) *
           (1.0f / (scale * scale));
     const float2 factor = advance_softmax (softmax, scores);
 #pragma unroll
@@ -172,9 +171,8 @@ attention_kernel (const Mt3CudaAttention a)
     for (int s = 0; s < KEYS / 16; s++)
 #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const Half2Planes pair =
-            split2<true> (scores[s * 2 + i / 2][i % 2 * 2],
-                scores[s * 2 + i / 2][i % 2 * 2 + 1]);
+        const Half2Planes pair = split2<true> (scores[s * 2 + i / 2][i % 2 * 2],
+            scores[s * 2 + i / 2][i % 2 * 2 + 1]);
         p[0][s][i] = pair.hi;
         p[1][s][i] = pair.lo;
       }
@@ -194,8 +192,7 @@ attention_kernel (const Mt3CudaAttention a)
       float v[2];
 #pragma unroll
       for (int i = 0; i < 2; i++) {
-        v[i] = out[0][t][h * 2 + i] +
-            out[1][t][h * 2 + i] * (1.0f / SPLIT);
+        v[i] = out[0][t][h * 2 + i] + out[1][t][h * 2 + i] * (1.0f / SPLIT);
         v[i] /= sum * scale;
       }
       store2<true> (a.out, row + t * 8 + lane % 4 * 2, v[0], v[1]);
@@ -209,5 +206,5 @@ mt3_cuda_attention (const Mt3CudaAttention *args, cudaStream_t stream)
   const dim3 grid (args->frames / QUERIES, args->n_heads, args->n_windows);
 
   return launch_kernel (attention_kernel, grid, dim3 (THREADS), 0,
-      Mt3CudaLaunch{ stream, 0 }, *args);
+      Mt3CudaLaunch{stream, 0}, *args);
 }

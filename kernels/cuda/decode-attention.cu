@@ -150,8 +150,8 @@ join_groups (Partial &partial)
 {
 #pragma unroll
   for (int step = 8; step < 32; step *= 2) {
-    const float max = fmaxf (
-        partial.max, __shfl_xor_sync (0xffffffffu, partial.max, step));
+    const float max =
+        fmaxf (partial.max, __shfl_xor_sync (0xffffffffu, partial.max, step));
     partial.rescale (max);
     partial.sum += __shfl_xor_sync (0xffffffffu, partial.sum, step);
 #pragma unroll
@@ -204,8 +204,9 @@ join_warps (const Mt3CudaDecodeAttention &a, Shared &shared,
 }
 
 template <bool EXACT>
-static __global__ void __launch_bounds__ (THREADS, 2)
-decode_attention_kernel (const Mt3CudaDecodeAttention a)
+static __global__ void
+__launch_bounds__ (THREADS, 2)
+    decode_attention_kernel (const Mt3CudaDecodeAttention a)
 {
   __shared__ Shared shared;
   constexpr int stretch = GROUPS * batch_keys<EXACT>;
@@ -216,9 +217,9 @@ decode_attention_kernel (const Mt3CudaDecodeAttention a)
   const int position = __ldcg (&state->position);
   constexpr size_t element = EXACT ? sizeof (float) : sizeof (__half);
   const char *keys = static_cast<const char *> (a.cache) +
-      (__ldcg (&state->slot) * a.cache_slot +
-          (size_t) head * 2 * a.n_positions * DIM) *
-          element;
+                     (__ldcg (&state->slot) * a.cache_slot +
+                         (size_t) head * 2 * a.n_positions * DIM) *
+                         element;
   const char *values = keys + (size_t) a.n_positions * DIM * element;
   const int length = a.length > 0 ? a.length : position + 1;
   /* The kernel before may be appending the key at `position`. */
@@ -237,11 +238,11 @@ decode_attention_kernel (const Mt3CudaDecodeAttention a)
   batch.load (keys, values, group, settled, length);
   const float4 *from = reinterpret_cast<const float4 *> (
       a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8);
-  const float factor = a.squares
-      ? norm_factor (load_squares (a.squares + row * (a.d_model / 16),
-                         a.d_model / 16),
-            a.d_model)
-      : 1.0f;
+  const float factor =
+      a.squares ? norm_factor (load_squares (a.squares + row * (a.d_model / 16),
+                                   a.d_model / 16),
+                      a.d_model)
+                : 1.0f;
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     const float4 v = __ldcg (from + i);

@@ -43,8 +43,8 @@ template <int COLUMNS, int PLANES> struct Weights {
 
 template <bool EXACT, int COLUMNS>
 static __device__ __forceinline__ void
-load_weights (Weights<COLUMNS, EXACT ? 2 : 1> &w, const Mt3CudaDecodeGemm &a,
-    int k0)
+load_weights (
+    Weights<COLUMNS, EXACT ? 2 : 1> &w, const Mt3CudaDecodeGemm &a, int k0)
 {
   const int lane = threadIdx.x % 32;
 #pragma unroll
@@ -89,8 +89,8 @@ multiply_slice (Sums<EXACT, ROWS, COLUMNS> &sums,
   for (int r = 0; r < ROWS; r++)
 #pragma unroll
     for (int s = 0; s < 2; s++) {
-      const size_t i = (size_t) (row0 + r * 8 + lane / 4) * a.k + k0 +
-          s * 32 + lane % 4 * 8;
+      const size_t i =
+          (size_t) (row0 + r * 8 + lane / 4) * a.k + k0 + s * 32 + lane % 4 * 8;
       x[0][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
           static_cast<const __half *> (a.a.hi) + i));
       if (EXACT)
@@ -129,8 +129,8 @@ store_sums (float *shared, const Sums<EXACT, ROWS, COLUMNS> &sums, int first)
         float v = sums.main[first + r][c][i];
         if constexpr (EXACT)
           v += sums.cross[first + r][c][i] * (1.0f / SPLIT);
-        part[(r * 8 + lane % 4 * 2 + i % 2) * T::stride + c * 16 +
-            i / 2 * 8 + lane / 4] = v;
+        part[(r * 8 + lane % 4 * 2 + i % 2) * T::stride + c * 16 + i / 2 * 8 +
+             lane / 4] = v;
       }
 }
 
@@ -151,9 +151,9 @@ append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
   const int kv = column / a.inner - 1;
   const int head = column % a.inner / MT3_CUDA_HEAD_DIM;
   const size_t i = slot * a.cache_slot +
-      (((size_t) head * 2 + kv) * a.n_positions + position) *
-          MT3_CUDA_HEAD_DIM +
-      column % MT3_CUDA_HEAD_DIM;
+                   (((size_t) head * 2 + kv) * a.n_positions + position) *
+                       MT3_CUDA_HEAD_DIM +
+                   column % MT3_CUDA_HEAD_DIM;
 
   if (EXACT) {
     *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) =
@@ -172,8 +172,8 @@ cross_query (const Mt3CudaDecodeGemm &a, int row, int column)
       a.cross_query + (size_t) row * a.inner + column);
 }
 
-/* Two neighbouring results of one row. `before`: what is there (ADD). All lanes of
- * a warp come here together, eight of them for 16 columns of one row. */
+/* Two neighbouring results of one row. `before`: what is there (ADD). All lanes
+ * of a warp come here together, eight of them for 16 columns of one row. */
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
 static __device__ __forceinline__ bool
 finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
@@ -198,8 +198,8 @@ finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
     const float own = gelu (v0) * v1;
     const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
     return threadIdx.x % 2 == 0 &&
-        store2<EXACT> (
-            a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
+           store2<EXACT> (
+               a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
   } else {
     if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= 3 * a.inner) {
       *cross_query (a, row, column - 3 * a.inner) = make_float2 (v0, v1);
@@ -224,20 +224,19 @@ load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
   for (int i = 0; i < T::pairs_a_thread; i++) {
     const int e = threadIdx.x + i * blockDim.x;
     const int row = row0 + e / (COLUMNS * 8);
-    const int column =
-        blockIdx.x * COLUMNS * 16 + e % (COLUMNS * 8) * 2;
+    const int column = blockIdx.x * COLUMNS * 16 + e % (COLUMNS * 8) * 2;
     if (EPILOGUE == MT3_CUDA_DECODE_ADD && e < T::pairs)
       before[i] = column >= a.x_width
-          ? __ldcg (cross_query (a, row, column - a.x_width))
-          : __ldcg (reinterpret_cast<const float2 *> (
-                a.x + (size_t) row * a.x_width + column));
+                      ? __ldcg (cross_query (a, row, column - a.x_width))
+                      : __ldcg (reinterpret_cast<const float2 *> (
+                            a.x + (size_t) row * a.x_width + column));
   }
 }
 
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
-static __global__ void __launch_bounds__ (
-    MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
-decode_gemm_kernel (const Mt3CudaDecodeGemm a)
+static __global__ void
+__launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
+    decode_gemm_kernel (const Mt3CudaDecodeGemm a)
 {
   using T = Tile<ROWS, COLUMNS>;
   __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
@@ -267,8 +266,8 @@ decode_gemm_kernel (const Mt3CudaDecodeGemm a)
         row0 + threadIdx.x < a.n_rows && remaining > 0 ? slot : -1;
   }
   /* Columns of the cross query are not normalised here. */
-  const bool normalised = a.squares &&
-      (EPILOGUE != MT3_CUDA_DECODE_QKV || column0 < 3 * a.inner);
+  const bool normalised =
+      a.squares && (EPILOGUE != MT3_CUDA_DECODE_QKV || column0 < 3 * a.inner);
   const int stretch = blockDim.x / 8;
   const int group = threadIdx.x / 8;
   float squares = 0.0f;
@@ -314,8 +313,8 @@ decode_gemm_kernel (const Mt3CudaDecodeGemm a)
       }
       const float factor = info.factor[pass * 8 + r];
       const int row = row0 + pass * 8 + r;
-      if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column,
-              v0 * factor, v1 * factor, before[i], info.slot[pass * 8 + r],
+      if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column, v0 * factor,
+              v1 * factor, before[i], info.slot[pass * 8 + r],
               info.position[pass * 8 + r]))
         a.rows[row].overflow = 1;
     }
@@ -341,16 +340,16 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
 static int
 choose_tile (const Mt3CudaDecodeGemm &a)
 {
-  static const int rows[] = { 8, 16, 32, 32 };
-  static const int columns[] = { 16, 16, 16, 32 };
+  static const int rows[] = {8, 16, 32, 32};
+  static const int columns[] = {16, 16, 16, 32};
   const int at_once = 132;
   int tile = a.n_rows <= rows[0] ? 0 : 1;
 
   if (a.tile > 0)
     return a.tile;
   while (tile < 4 &&
-      (a.n_rows + rows[tile] - 1) / rows[tile] * (a.n / columns[tile]) >
-          at_once)
+         (a.n_rows + rows[tile] - 1) / rows[tile] * (a.n / columns[tile]) >
+             at_once)
     tile++;
   return tile + 1;
 }

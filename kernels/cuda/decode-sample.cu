@@ -58,6 +58,125 @@ block_sum (Shared &shared, float sum)
   return sum;
 }
 
+/* ------------------------------------------------------------ the draw */
+
+/* Candidates of a draw in shared memory, most probable first once sorted. */
+struct Candidates {
+  double weight[MT3_CUDA_MAX_VOCAB];
+  int token[MT3_CUDA_MAX_VOCAB];
+};
+
+static __device__ __forceinline__ bool
+comes_before (const Candidates &c, int a, int b)
+{
+  return c.weight[a] > c.weight[b] ||
+         (c.weight[a] == c.weight[b] && c.token[a] < c.token[b]);
+}
+
+/* Bitonic sort by the whole block; n is a power of two. */
+static __device__ void
+sort_candidates (Candidates &c, int n)
+{
+  for (int size = 2; size <= n; size *= 2)
+    for (int step = size / 2; step > 0; step /= 2) {
+      __syncthreads ();
+      for (int i = threadIdx.x; i < n; i += THREADS) {
+        const int other = i ^ step;
+        if (other < i || comes_before (c, i, other) == ((i & size) == 0))
+          continue;
+        const double weight = c.weight[i];
+        const int token = c.token[i];
+        c.weight[i] = c.weight[other];
+        c.token[i] = c.token[other];
+        c.weight[other] = weight;
+        c.token[other] = token;
+      }
+    }
+  __syncthreads ();
+}
+
+static __device__ __forceinline__ uint64_t
+mix (uint64_t x)
+{
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+/* As mt3_sampler_uniform() in ext/mt3/engine/sampler.c. */
+static __device__ __forceinline__ double
+uniform (uint64_t seed, uint64_t index, uint64_t position)
+{
+  const uint64_t golden = 0x9e3779b97f4a7c15u;
+  uint64_t x = mix (seed + golden);
+  x = mix (x + index * golden + golden);
+  x = mix (x + position * golden + golden);
+  return (double) (x >> 11) * 0x1p-53;
+}
+
+/* As mt3_sampler_draw(), in the same order of sums; thread 0 alone. `sum`: of
+ * all weights. */
+static __device__ int
+draw (const Candidates &c, int vocab, const Mt3CudaRow *row, double sum)
+{
+  const int top_k = __ldcg (&row->top_k);
+  const float top_p = __ldcg (&row->top_p);
+  const int most = top_k > 0 ? min (top_k, vocab) : vocab;
+  int n_kept = most;
+  double reached = 0.0, target = 0.0;
+
+  if (top_p < 1.0f)
+    for (int i = 0; i < most && n_kept == most; i++) {
+      reached += c.weight[i];
+      if (reached >= top_p * sum)
+        n_kept = i + 1;
+    }
+  for (int i = 0; i < n_kept; i++)
+    target += c.weight[i];
+  target *= uniform (
+      __ldcg (&row->seed), __ldcg (&row->index), __ldcg (&row->position));
+  for (int i = 0; i + 1 < n_kept; i++) {
+    target -= c.weight[i];
+    if (target < 0.0)
+      return c.token[i];
+  }
+  return c.token[n_kept - 1];
+}
+
+/* The token of a row with a temperature, for all threads. `largest`: of the
+ * row's logits. */
+static __device__ int
+sample_token (const Mt3CudaSample &a, Candidates &c, const Mt3CudaRow *row,
+    const float *logits, float largest, float temperature)
+{
+  __shared__ double sum;
+  __shared__ int token;
+  int n = 1;
+
+  while (n < a.vocab)
+    n *= 2;
+  for (int i = threadIdx.x; i < n; i += THREADS) {
+    c.token[i] = i;
+    c.weight[i] =
+        i < a.vocab
+            ? exp (((double) __ldcg (logits + i) - largest) / temperature)
+            : -1.0;
+  }
+  __syncthreads ();
+  if (threadIdx.x == 0) {
+    sum = 0.0;
+    for (int i = 0; i < a.vocab; i++)
+      sum += c.weight[i];
+  }
+  sort_candidates (c, n);
+  if (threadIdx.x == 0)
+    token = draw (c, a.vocab, row, sum);
+  __syncthreads ();
+  return token;
+}
+
+/* -------------------------------------------------------- rows, tokens */
+
 /* What a row was before this step. */
 struct State {
   int position, remaining, step, overflow;
@@ -70,7 +189,8 @@ load_state (const Mt3CudaSample &a, const Mt3CudaRow *row)
   s.position = __ldcg (&row->position);
   s.remaining = __ldcg (&row->remaining);
   s.step = __ldcg (&row->step);
-  s.overflow = __ldcg (&row->overflow) | __ldcg (a.overflow + row->slot);
+  s.overflow =
+      __ldcg (&row->overflow) | __ldcg (a.overflow + __ldcg (&row->slot));
   return s;
 }
 
@@ -122,13 +242,14 @@ embed (const Mt3CudaSample &a, int token, int position)
 }
 
 template <bool EXACT>
-static __global__ void __launch_bounds__ (THREADS)
-sample_kernel (const Mt3CudaSample a)
+static __global__ void
+__launch_bounds__ (THREADS) sample_kernel (const Mt3CudaSample a)
 {
   __shared__ Shared shared;
+  __shared__ Candidates candidates;
   Mt3CudaRow *row = a.rows + blockIdx.x;
   float logits[EACH];
-  Best best = { -INFINITY, MT3_CUDA_MAX_VOCAB };
+  Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB};
 
   dependent_launch ();
   dependent_wait ();
@@ -144,9 +265,9 @@ sample_kernel (const Mt3CudaSample a)
   for (int i = 0; i < EACH; i++) {
     const int v = threadIdx.x + i * THREADS;
     logits[i] = v < a.vocab
-        ? __ldcg (a.logits + (size_t) blockIdx.x * a.vocab + v)
-        : -INFINITY;
-    best = better (best, Best{ logits[i], v });
+                    ? __ldcg (a.logits + (size_t) blockIdx.x * a.vocab + v)
+                    : -INFINITY;
+    best = better (best, Best{logits[i], v});
   }
   best = block_best (shared, best);
   float sum = 0.0f;
@@ -155,8 +276,16 @@ sample_kernel (const Mt3CudaSample a)
     sum += expf (logits[i] - best.value);
   sum = block_sum (shared, sum);
   /* Without one number that compares, as with NaN, the index is none. */
-  const int token = min (best.index, a.vocab - 1);
-  if (advance (a, state, token, -logf (sum)) > 0)
+  int token = min (best.index, a.vocab - 1);
+  float log_prob = -logf (sum);
+  const float temperature = __ldcg (&row->temperature);
+  if (temperature > 0.0f && isfinite (log_prob)) {
+    const float *row_logits = a.logits + (size_t) blockIdx.x * a.vocab;
+    token =
+        sample_token (a, candidates, row, row_logits, best.value, temperature);
+    log_prob += __ldcg (row_logits + token) - best.value;
+  }
+  if (advance (a, state, token, log_prob) > 0)
     embed<EXACT> (a, token, state.position + 1);
 }
 

@@ -40,8 +40,8 @@ split2 (float v0, float v1)
   p.lo = 0;
   if (EXACT) {
     float2 back = __half22float2 (hi);
-    p.lo = half2_bits (__floats2half2_rn (
-        (v0 - back.x) * SPLIT, (v1 - back.y) * SPLIT));
+    p.lo = half2_bits (
+        __floats2half2_rn ((v0 - back.x) * SPLIT, (v1 - back.y) * SPLIT));
   }
   return p;
 }
@@ -69,17 +69,17 @@ mma (float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
     uint32_t b0, uint32_t b1)
 {
 #if __CUDA_ARCH__ >= 800
-  asm ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-                "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 #else
-  asm ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
-                "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+      "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a0), "r"(a1), "r"(b0));
-  asm ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
-                "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+      "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a2), "r"(a3), "r"(b1));
 #endif
@@ -89,16 +89,16 @@ static __device__ __forceinline__ void
 load_matrix4 (uint32_t (&r)[4], const void *row)
 {
   uint32_t address = static_cast<uint32_t> (__cvta_generic_to_shared (row));
-  asm volatile ("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-      : "r"(address));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address));
 }
 
 static __device__ __forceinline__ void
 load_matrix4_transposed (uint32_t (&r)[4], const void *row)
 {
   uint32_t address = static_cast<uint32_t> (__cvta_generic_to_shared (row));
-  asm volatile (
+  asm volatile(
       "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
       : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
       : "r"(address));
@@ -110,8 +110,8 @@ copy16 (void *shared, const void *global)
 {
 #if __CUDA_ARCH__ >= 800
   uint32_t address = static_cast<uint32_t> (__cvta_generic_to_shared (shared));
-  asm volatile ("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address),
-      "l"(global)
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global)
       : "memory");
 #else
   *static_cast<uint4 *> (shared) = __ldcg (static_cast<const uint4 *> (global));
@@ -122,7 +122,7 @@ static __device__ __forceinline__ void
 copy_commit ()
 {
 #if __CUDA_ARCH__ >= 800
-  asm volatile ("cp.async.commit_group;" ::: "memory");
+  asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
 
@@ -131,7 +131,7 @@ static __device__ __forceinline__ void
 copy_wait ()
 {
 #if __CUDA_ARCH__ >= 800
-  asm volatile ("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 #endif
 }
 
@@ -142,13 +142,13 @@ load_once (const void *global)
 {
   uint4 v;
 #if __CUDA_ARCH__ >= 800
-  asm volatile ("{ .reg .b64 policy;\n"
-                "createpolicy.fractional.L2::evict_first.b64 policy, 1.0;\n"
-                "ld.global.L1::no_allocate.L2::cache_hint.v4.u32 "
-                "{%0,%1,%2,%3}, [%4], policy; }"
-      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-      : "l"(global)
-      : "memory");
+  asm volatile("{ .reg .b64 policy;\n"
+               "createpolicy.fractional.L2::evict_first.b64 policy, 1.0;\n"
+               "ld.global.L1::no_allocate.L2::cache_hint.v4.u32 "
+               "{%0,%1,%2,%3}, [%4], policy; }"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(global)
+               : "memory");
 #else
   v = __ldcg (static_cast<const uint4 *> (global));
 #endif
@@ -162,7 +162,7 @@ static __device__ __forceinline__ void
 dependent_wait ()
 {
 #if __CUDA_ARCH__ >= 900
-  asm volatile ("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
@@ -174,7 +174,7 @@ static __device__ __forceinline__ void
 dependent_launch ()
 {
 #if __CUDA_ARCH__ >= 900
-  asm volatile ("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 

@@ -12,11 +12,11 @@
 #define COLUMNS 64
 #define TERMS 32 /* of k, in one stage */
 #define THREADS 128
-#define ROW_TILES 4        /* of 16 rows, a warp */
-#define COLUMN_TILES 4     /* of 8 columns, a warp */
+#define ROW_TILES 4 /* of 16 rows, a warp */
+#define COLUMN_TILES 4 /* of 8 columns, a warp */
 #define CHUNKS (TERMS / 8) /* of 16 bytes in one row of a stage */
 #define PLANE ((ROWS + COLUMNS) * TERMS) /* halves: a, then w */
-#define STAGE (2 * PLANE)                /* hi, then lo */
+#define STAGE (2 * PLANE) /* hi, then lo */
 
 /* Turing has shared memory for two stages. */
 #define STAGES_TURING 2
@@ -42,9 +42,9 @@ copy_rows (__half *to, const void *plane, int row0, int n_rows, int k, int k0)
   const int chunk = threadIdx.x % CHUNKS;
 #pragma unroll
   for (int row = threadIdx.x / CHUNKS; row < n_rows; row += THREADS / CHUNKS)
-    copy16 (to + tile_offset (row, chunk),
-        static_cast<const __half *> (plane) + (size_t) (row0 + row) * k + k0 +
-            chunk * 8);
+    copy16 (to + tile_offset (row, chunk), static_cast<const __half *> (plane) +
+                                               (size_t) (row0 + row) * k + k0 +
+                                               chunk * 8);
 }
 
 static __device__ __forceinline__ void
@@ -70,8 +70,8 @@ multiply_planes (Sums &sums, const uint32_t (&a)[ROW_TILES][4],
   for (int r = 0; r < ROW_TILES; r++)
 #pragma unroll
     for (int c = 0; c < COLUMN_TILES; c++)
-      mma (sums[r][c], a[r][0], a[r][1], a[r][2], a[r][3],
-          w[c / 2][c % 2 * 2], w[c / 2][c % 2 * 2 + 1]);
+      mma (sums[r][c], a[r][0], a[r][1], a[r][2], a[r][3], w[c / 2][c % 2 * 2],
+          w[c / 2][c % 2 * 2 + 1]);
 }
 
 static __device__ __forceinline__ void
@@ -91,9 +91,9 @@ load_w (uint32_t (&w)[COLUMN_TILES / 2][4], const __half *tile, int column0,
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int c = 0; c < COLUMN_TILES / 2; c++)
-    load_matrix4 (w[c],
-        tile + tile_offset (column0 + c * 16 + lane / 16 * 8 + lane % 8,
-                   chunk0 + lane / 8 % 2));
+    load_matrix4 (
+        w[c], tile + tile_offset (column0 + c * 16 + lane / 16 * 8 + lane % 8,
+                         chunk0 + lane / 8 % 2));
 }
 
 static __device__ __forceinline__ void
@@ -122,8 +122,8 @@ multiply_stage (Sums &sums, Sums &cross, const __half *stage)
 /* x = addend + product, its planes, and the sums of squares of the warp's 32
  * columns. v: the warp's columns of one row, two of each 8 in this lane. */
 static __device__ __forceinline__ bool
-finish_add (const Mt3CudaGemm &a, int row, int column0,
-    float (&v)[COLUMN_TILES][2])
+finish_add (
+    const Mt3CudaGemm &a, int row, int column0, float (&v)[COLUMN_TILES][2])
 {
   const int lane = threadIdx.x % 32;
   const size_t addend = (size_t) (row % a.addend_rows) * a.n;
@@ -134,8 +134,7 @@ finish_add (const Mt3CudaGemm &a, int row, int column0,
   for (int c = 0; c < COLUMN_TILES; c++) {
     const int column = column0 + c * 8 + lane % 4 * 2;
     const size_t i = (size_t) row * a.n + column;
-    float2 x =
-        *reinterpret_cast<const float2 *> (a.addend + addend + column);
+    float2 x = *reinterpret_cast<const float2 *> (a.addend + addend + column);
     x.x += v[c][0];
     x.y += v[c][1];
     *reinterpret_cast<float2 *> (a.x + i) = x;
@@ -157,10 +156,10 @@ finish_cross (const Mt3CudaGemm &a, int row, int column, float v0, float v1)
   const int layer = column / (2 * inner), kv = column / inner % 2;
   const int head = column % inner / MT3_CUDA_HEAD_DIM;
   const size_t i = (size_t) a.slots[row / a.frames] * a.cache_slot +
-      ((((size_t) layer * a.n_heads + head) * 2 + kv) * a.frames +
-          row % a.frames) *
-          MT3_CUDA_HEAD_DIM +
-      column % MT3_CUDA_HEAD_DIM;
+                   ((((size_t) layer * a.n_heads + head) * 2 + kv) * a.frames +
+                       row % a.frames) *
+                       MT3_CUDA_HEAD_DIM +
+                   column % MT3_CUDA_HEAD_DIM;
 
   if (!a.cache_half) {
     *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) =
@@ -188,8 +187,8 @@ finish_gated (const Mt3CudaGemm &a, int row, int column, float v0, float v1)
 
 template <Mt3CudaEpilogue EPILOGUE>
 static __device__ __forceinline__ bool
-finish_row (const Mt3CudaGemm &a, int row, int column0,
-    float (&v)[COLUMN_TILES][2])
+finish_row (
+    const Mt3CudaGemm &a, int row, int column0, float (&v)[COLUMN_TILES][2])
 {
   bool overflow = false;
 
@@ -204,8 +203,8 @@ finish_row (const Mt3CudaGemm &a, int row, int column0,
       else if constexpr (EPILOGUE == MT3_CUDA_GATED)
         overflow |= finish_gated (a, row, column, v[c][0], v[c][1]);
       else
-        overflow |= store2<true> (
-            a.out, (size_t) row * a.n + column, v[c][0], v[c][1]);
+        overflow |=
+            store2<true> (a.out, (size_t) row * a.n + column, v[c][0], v[c][1]);
     }
   }
   return overflow;
@@ -234,7 +233,7 @@ finish (const Mt3CudaGemm &a, const Sums &sums, const Sums &cross,
 #pragma unroll
         for (int i = 0; i < 2; i++) {
           v[c][i] = sums[r][c][half * 2 + i] +
-              cross[r][c][half * 2 + i] * (1.0f / SPLIT);
+                    cross[r][c][half * 2 + i] * (1.0f / SPLIT);
           v[c][i] *= factor;
         }
       row = blockIdx.y * ROWS + tile_row;
@@ -255,8 +254,7 @@ load_factors (const Mt3CudaGemm &a, float *factors)
 
 #pragma unroll
   for (int i = 0; i < each; i++) {
-    const size_t row =
-        (size_t) blockIdx.y * ROWS + group + i * (THREADS / 8);
+    const size_t row = (size_t) blockIdx.y * ROWS + group + i * (THREADS / 8);
     squares[i] =
         a.squares ? load_squares (a.squares + row * n_partial, n_partial) : 0;
   }
@@ -269,8 +267,8 @@ load_factors (const Mt3CudaGemm &a, float *factors)
 }
 
 template <Mt3CudaEpilogue EPILOGUE>
-static __global__ void __launch_bounds__ (THREADS, 2)
-gemm_kernel (const Mt3CudaGemm a)
+static __global__ void
+__launch_bounds__ (THREADS, 2) gemm_kernel (const Mt3CudaGemm a)
 {
   extern __shared__ __align__ (16) __half stages[];
   __shared__ float factors[ROWS];
@@ -315,7 +313,7 @@ launch_gemm (const Mt3CudaGemm &a, cudaStream_t stream)
   if (error != cudaSuccess)
     return error;
   return launch_kernel (gemm_kernel<EPILOGUE>, grid, dim3 (THREADS), shared,
-      Mt3CudaLaunch{ stream, 0 }, a);
+      Mt3CudaLaunch{stream, 0}, a);
 }
 
 cudaError_t

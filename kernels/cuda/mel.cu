@@ -17,8 +17,8 @@ multiply (float2 a, float2 b)
  * radix 4, and one radix 2 pass when needed. Returns the buffer that holds the
  * result. twiddle_step: distance in the table of exp (-2 pi i / n). */
 static __device__ float2 *
-transform (float2 *from, float2 *to, int n, const float2 *twiddle,
-    int twiddle_step)
+transform (
+    float2 *from, float2 *to, int n, const float2 *twiddle, int twiddle_step)
 {
   int length = n, stride = 1;
 
@@ -72,8 +72,8 @@ real_magnitude (const float2 *z, int k, int n, const float2 *twiddle)
   return sqrtf (re * re + im * im);
 }
 
-static __global__ void __launch_bounds__ (THREADS)
-mel_kernel (const Mt3CudaMel a)
+static __global__ void
+__launch_bounds__ (THREADS) mel_kernel (const Mt3CudaMel a)
 {
   __shared__ float2 buffer[2][MT3_CUDA_MAX_FFT / 2];
   __shared__ float magnitude[MT3_CUDA_MAX_FFT / 2 + 1];
@@ -90,8 +90,7 @@ mel_kernel (const Mt3CudaMel a)
     return;
   }
 
-  const float *samples =
-      a.samples + (size_t) a.slots[window] * window_samples;
+  const float *samples = a.samples + (size_t) a.slots[window] * window_samples;
   for (int i = threadIdx.x; i < n; i += THREADS) {
     const int at = frame * a.hop + 2 * i; /* even: the pair ends with it */
     const bool inside = at < window_samples;
@@ -122,6 +121,6 @@ mt3_cuda_mel (const Mt3CudaMel *args, cudaStream_t stream)
 {
   const dim3 grid (args->frames, args->n_windows);
 
-  return launch_kernel (mel_kernel, grid, dim3 (THREADS), 0,
-      Mt3CudaLaunch{ stream, 0 }, *args);
+  return launch_kernel (
+      mel_kernel, grid, dim3 (THREADS), 0, Mt3CudaLaunch{stream, 0}, *args);
 }

@@ -38,7 +38,7 @@ extern "C" {
 /* Widths that the kernels are written for; the engine refuses others. */
 #define MT3_CUDA_HEAD_DIM 64
 #define MT3_CUDA_WIDTH_MULTIPLE 128 /* of d_model, d_ff, 3 * inner */
-#define MT3_CUDA_KEY_BLOCK 64       /* window_frames is a multiple of it */
+#define MT3_CUDA_KEY_BLOCK 64 /* window_frames is a multiple of it */
 #define MT3_CUDA_MAX_VOCAB 2048
 #define MT3_CUDA_MAX_FFT 2048
 #define MT3_CUDA_ROW_TILE 64 /* decode buffers are padded to it */
@@ -123,9 +123,9 @@ cudaError_t mt3_cuda_mel (const Mt3CudaMel *args, cudaStream_t stream);
 /* ------------------------------------------------------------ gemm.cu */
 
 typedef enum {
-  MT3_CUDA_ADD,      /* x = addend + a w^T, its planes and sums of squares */
-  MT3_CUDA_STORE,    /* planes of the normalised product */
-  MT3_CUDA_GATED,    /* planes of gelu (even column) * odd column: [m, n / 2] */
+  MT3_CUDA_ADD, /* x = addend + a w^T, its planes and sums of squares */
+  MT3_CUDA_STORE, /* planes of the normalised product */
+  MT3_CUDA_GATED, /* planes of gelu (even column) * odd column: [m, n / 2] */
   MT3_CUDA_CROSS_KV, /* into the slots' cross caches */
 } Mt3CudaEpilogue;
 
@@ -218,8 +218,8 @@ typedef struct {
 } Mt3CudaRecord;
 
 typedef enum {
-  MT3_CUDA_DECODE_ADD,   /* x += product; planes and sums of squares of x */
-  MT3_CUDA_DECODE_QKV,   /* q to @y; k and v to the slot's cache */
+  MT3_CUDA_DECODE_ADD, /* x += product; planes and sums of squares of x */
+  MT3_CUDA_DECODE_QKV, /* q to @y; k and v to the slot's cache */
   MT3_CUDA_DECODE_GATED, /* planes of gelu (even) * odd: [rows, n / 2] */
   MT3_CUDA_DECODE_STORE, /* y = product */
 } Mt3CudaDecodeEpilogue;

@@ -47,8 +47,7 @@ mt3_cuda_pack (const float *in, const float *scale, int k, int n,
   const dim3 block (TILE, 8);
 
   return launch_kernel (out.lo ? pack_kernel<true> : pack_kernel<false>, grid,
-      block, 0, Mt3CudaLaunch{ stream, 0 }, in, scale, k, n, out, row0,
-      row_step);
+      block, 0, Mt3CudaLaunch{stream, 0}, in, scale, k, n, out, row0, row_step);
 }
 
 static __global__ void
@@ -63,7 +62,7 @@ compose_kernel (const float *a, const float *scale, const float *b, int k,
     return;
   for (int i = 0; i < m; i++)
     sum += (double) a[(size_t) row * m + i] * scale[i] *
-        b[(size_t) i * n + column];
+           b[(size_t) i * n + column];
   out[(size_t) row * n + column] = (float) sum;
 }
 
@@ -72,5 +71,5 @@ mt3_cuda_compose (const float *a, const float *scale, const float *b, int k,
     int m, int n, float *out, cudaStream_t stream)
 {
   return launch_kernel (compose_kernel, dim3 ((n + 127) / 128, k), dim3 (128),
-      0, Mt3CudaLaunch{ stream, 0 }, a, scale, b, k, m, n, out);
+      0, Mt3CudaLaunch{stream, 0}, a, scale, b, k, m, n, out);
 }

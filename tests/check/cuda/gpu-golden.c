@@ -120,8 +120,8 @@ prefill_windows (Test *test)
     const Mt3BackendWindow one = {
         .slot = i,
         /* The last window gained one, see the windower. */
-        .n_frames = MIN (
-            (guint) (n / config->hop_length) + 1, config->window_frames),
+        .n_frames =
+            MIN ((guint) (n / config->hop_length) + 1, config->window_frames),
         .samples = padded,
     };
 

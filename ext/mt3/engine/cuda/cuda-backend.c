@@ -57,7 +57,7 @@ typedef struct {
   guint n_lanes;
   guint oldest; /* lane whose run is collected next */
   Slot *slot;
-  guint16 *tokens;   /* [n_slots][max_tokens] */
+  guint16 *tokens; /* [n_slots][max_tokens] */
   gfloat *log_probs; /* likewise */
   Mt3Backend *exact; /* opened when a window first needs it */
 } Mt3CudaBackend;
@@ -133,8 +133,8 @@ run_exact (Mt3CudaBackend *self, const Mt3BackendWindow *window,
       !self->exact->prefill (self->exact, window, 1, error))
     return FALSE;
   while (n_finished == 0)
-    if (!self->exact->decode (self->exact, self->exact->decode_steps,
-            &finished, &n_finished, error))
+    if (!self->exact->decode (self->exact, self->exact->decode_steps, &finished,
+            &n_finished, error))
       return FALSE;
   self->exact->result (self->exact, 0, result);
   return TRUE;
@@ -157,15 +157,13 @@ rerun (Mt3CudaBackend *self, guint number, GError **error)
   };
   Mt3BackendResult result;
 
-  if (!mt3_cuda_check (
-          cudaMemcpy (samples, self->slots.samples + number * n,
-              n * sizeof (gfloat), cudaMemcpyDeviceToHost),
+  if (!mt3_cuda_check (cudaMemcpy (samples, self->slots.samples + number * n,
+                           n * sizeof (gfloat), cudaMemcpyDeviceToHost),
           "copy samples from the device", error) ||
       !run_exact (self, &window, &result, error))
     return FALSE;
   memcpy (slot->tokens, result.tokens, result.n_tokens * sizeof (guint16));
-  memcpy (slot->log_probs, result.log_probs,
-      result.n_tokens * sizeof (gfloat));
+  memcpy (slot->log_probs, result.log_probs, result.n_tokens * sizeof (gfloat));
   slot->n_tokens = result.n_tokens;
   slot->ended = result.ended;
   slot->rerun_exact = TRUE;
@@ -235,7 +233,7 @@ start_lane (Mt3CudaBackend *self, guint number, guint share, guint n_steps,
     n = gather (self, number, share);
   }
   return n == 0 ||
-      mt3_cuda_lane_start (&self->lanes[number], n, n_steps, error);
+         mt3_cuda_lane_start (&self->lanes[number], n, n_steps, error);
 }
 
 /* Gives every idle lane its share of the active slots. */
@@ -363,12 +361,12 @@ static void
 cuda_memory (Mt3Backend *backend, guint64 *host, guint64 *device)
 {
   Mt3CudaBackend *self = (Mt3CudaBackend *) backend;
-  const gsize results = (sizeof (guint16) + sizeof (gfloat)) *
-      self->weights->config.max_tokens;
+  const gsize results =
+      (sizeof (guint16) + sizeof (gfloat)) * self->weights->config.max_tokens;
 
   *host = self->prefill.memory.host_bytes + backend->n_slots * results;
   *device = self->weights->memory.device_bytes +
-      self->slots.memory.device_bytes + self->prefill.memory.device_bytes;
+            self->slots.memory.device_bytes + self->prefill.memory.device_bytes;
   for (guint i = 0; i < self->n_lanes; i++) {
     *host += self->lanes[i].memory.host_bytes;
     *device += self->lanes[i].memory.device_bytes;
@@ -459,10 +457,11 @@ open_lanes (Mt3CudaBackend *self, gboolean dependent, GError **error)
 {
   const guint n_slots = self->slots.n_slots;
 
-  self->n_lanes = MIN (lane_limit (), (n_slots + LANE_WINDOWS - 1) / LANE_WINDOWS);
+  self->n_lanes =
+      MIN (lane_limit (), (n_slots + LANE_WINDOWS - 1) / LANE_WINDOWS);
   for (guint i = 0; i < self->n_lanes; i++) {
-    const guint capacity = MAX (
-        LANE_WINDOWS, (n_slots + self->n_lanes - 1) / self->n_lanes);
+    const guint capacity =
+        MAX (LANE_WINDOWS, (n_slots + self->n_lanes - 1) / self->n_lanes);
 
     if (!mt3_cuda_lane_init (&self->lanes[i], self->weights, &self->slots,
             capacity, dependent, error))
@@ -488,8 +487,8 @@ open_slots (Mt3CudaBackend *self)
 }
 
 static gboolean
-open_all (Mt3CudaBackend *self, const Mt3BackendOptions *options,
-    GError **error)
+open_all (
+    Mt3CudaBackend *self, const Mt3BackendOptions *options, GError **error)
 {
   const Mt3Config *config = mt3_model_config (self->model);
   const gboolean exact = options->precision == MT3_PRECISION_EXACT;
@@ -508,8 +507,7 @@ open_all (Mt3CudaBackend *self, const Mt3BackendOptions *options,
     return FALSE;
   open_slots (self);
   mt3_model_release_pages (self->model);
-  return mt3_cuda_check (
-      cudaDeviceSynchronize (), "prepare the device", error);
+  return mt3_cuda_check (cudaDeviceSynchronize (), "prepare the device", error);
 }
 
 Mt3Backend *
@@ -523,8 +521,8 @@ mt3_cuda_backend_open (
   self->device_id = options->device_id;
   backend->name = "cuda";
   backend->precision = options->precision == MT3_PRECISION_EXACT
-      ? MT3_PRECISION_EXACT
-      : MT3_PRECISION_FAST;
+                           ? MT3_PRECISION_EXACT
+                           : MT3_PRECISION_FAST;
   backend->prefill = cuda_prefill;
   backend->decode = cuda_decode;
   backend->result = cuda_result;

@@ -64,8 +64,8 @@ add (Step *step, Mt3CudaPlanes a, Mt3CudaPlanes w, guint k, guint more)
 
 /* What is common to the products that a norm lies before. */
 static Mt3CudaDecodeGemm
-normalised (const Step *step, Mt3CudaPlanes w, guint n,
-    Mt3CudaDecodeEpilogue epilogue)
+normalised (
+    const Step *step, Mt3CudaPlanes w, guint n, Mt3CudaDecodeEpilogue epilogue)
 {
   return (Mt3CudaDecodeGemm){
       .a = step->lane->planes,
@@ -98,8 +98,9 @@ self_attention (Step *step, guint layer)
   const Mt3Config *config = &lane->weights->config;
   const Mt3CudaDecoderLayer *w = &lane->weights->decoder[layer];
   const guint inner = mt3_config_inner (config);
-  guint8 *cache = (guint8 *) slots->self +
-      (gsize) layer * 2 * inner * config->max_tokens * slots->element;
+  guint8 *cache = (guint8 *) slots->self + (gsize) layer * 2 * inner *
+                                               config->max_tokens *
+                                               slots->element;
   Mt3CudaDecodeGemm gemm =
       normalised (step, w->qkv, 4 * inner, MT3_CUDA_DECODE_QKV);
 
@@ -133,8 +134,8 @@ cross_attention (Step *step, guint layer)
                     .squares = lane->squares,
                     .d_model = (int) config->d_model,
                     .cache = (guint8 *) slots->cross +
-                        (gsize) layer * 2 * inner * config->window_frames *
-                            slots->element,
+                             (gsize) layer * 2 * inner * config->window_frames *
+                                 slots->element,
                     .cache_slot = slots->cross_slot,
                     .n_positions = (int) config->window_frames,
                     .length = (int) config->window_frames,
@@ -221,8 +222,8 @@ build_graph (Mt3CudaLane *self, guint bucket, GError **error)
 
   /* Once for real with no row active: kernels are loaded at their first launch,
    * which a capture does not allow. */
-  if (!mt3_cuda_check (enqueue_steps (self, bucket, 1),
-          "run a decode step", error) ||
+  if (!mt3_cuda_check (
+          enqueue_steps (self, bucket, 1), "run a decode step", error) ||
       !mt3_cuda_check (cudaStreamBeginCapture (
                            self->stream, cudaStreamCaptureModeThreadLocal),
           "capture decode steps", error))
@@ -230,11 +231,11 @@ build_graph (Mt3CudaLane *self, guint bucket, GError **error)
   enqueued = enqueue_steps (self, bucket, MT3_CUDA_GRAPH_STEPS);
   ok = mt3_cuda_check (cudaStreamEndCapture (self->stream, &graph),
            "capture decode steps", error) &&
-      mt3_cuda_check (enqueued, "capture decode steps", error) &&
-      mt3_cuda_check (cudaGraphInstantiate (&executable, graph, 0),
-          "instantiate decode steps", error) &&
-      mt3_cuda_check (cudaGraphUpload (executable, self->stream),
-          "upload decode steps", error);
+       mt3_cuda_check (enqueued, "capture decode steps", error) &&
+       mt3_cuda_check (cudaGraphInstantiate (&executable, graph, 0),
+           "instantiate decode steps", error) &&
+       mt3_cuda_check (cudaGraphUpload (executable, self->stream),
+           "upload decode steps", error);
   if (graph != NULL)
     cudaGraphDestroy (graph);
   return ok ? executable : NULL;
@@ -277,16 +278,15 @@ static gboolean
 take_planes (
     Mt3CudaLane *self, guint width, Mt3CudaPlanes *planes, GError **error)
 {
-  return mt3_cuda_memory_planes (&self->memory,
-      (gsize) self->capacity * width, self->weights->exact, planes,
-      "the decoder", error);
+  return mt3_cuda_memory_planes (&self->memory, (gsize) self->capacity * width,
+      self->weights->exact, planes, "the decoder", error);
 }
 
 static gboolean
 take_host (Mt3CudaLane *self, GError **error)
 {
-  self->host_rows = mt3_cuda_memory_host (&self->memory,
-      self->capacity * sizeof (Mt3CudaRow), "rows", error);
+  self->host_rows = mt3_cuda_memory_host (
+      &self->memory, self->capacity * sizeof (Mt3CudaRow), "rows", error);
   if (self->host_rows == NULL)
     return FALSE;
   self->host_records = mt3_cuda_memory_host (&self->memory,
@@ -311,8 +311,8 @@ take_all (Mt3CudaLane *self, GError **error)
   self->x = take (self, width * sizeof (gfloat), error);
   if (self->x == NULL)
     return FALSE;
-  self->squares = take (
-      self, width / MT3_CUDA_DECODE_SQUARES * sizeof (gfloat), error);
+  self->squares =
+      take (self, width / MT3_CUDA_DECODE_SQUARES * sizeof (gfloat), error);
   if (self->squares == NULL)
     return FALSE;
   self->query = take (self, mt3_config_inner (config) * sizeof (gfloat), error);
@@ -324,10 +324,11 @@ take_all (Mt3CudaLane *self, GError **error)
     return FALSE;
   self->logits = take (self, config->vocab_size * sizeof (gfloat), error);
   return self->logits != NULL &&
-      take_planes (self, config->d_model, &self->planes, error) &&
-      take_planes (self, mt3_config_inner (config), &self->attended, error) &&
-      take_planes (self, config->decoder_d_ff, &self->gated, error) &&
-      take_host (self, error);
+         take_planes (self, config->d_model, &self->planes, error) &&
+         take_planes (
+             self, mt3_config_inner (config), &self->attended, error) &&
+         take_planes (self, config->decoder_d_ff, &self->gated, error) &&
+         take_host (self, error);
 }
 
 gboolean
@@ -340,15 +341,14 @@ mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
   self->slots = slots;
   self->dependent = dependent;
   self->capacity = (bucket_for (capacity) + tile - 1) / tile * tile;
-  self->graphs =
-      g_hash_table_new_full (NULL, NULL, NULL, destroy_graph);
+  self->graphs = g_hash_table_new_full (NULL, NULL, NULL, destroy_graph);
   return mt3_cuda_check (
              cudaStreamCreateWithFlags (&self->stream, cudaStreamNonBlocking),
              "create a stream", error) &&
-      mt3_cuda_check (
-          cudaEventCreateWithFlags (&self->done, cudaEventDisableTiming),
-          "create an event", error) &&
-      take_all (self, error) && build_graphs (self, error);
+         mt3_cuda_check (
+             cudaEventCreateWithFlags (&self->done, cudaEventDisableTiming),
+             "create an event", error) &&
+         take_all (self, error) && build_graphs (self, error);
 }
 
 void
@@ -365,8 +365,8 @@ mt3_cuda_lane_clear (Mt3CudaLane *self)
 static cudaError_t
 enqueue_run (Mt3CudaLane *self)
 {
-  cudaGraphExec_t graph = g_hash_table_lookup (
-      self->graphs, GUINT_TO_POINTER (self->bucket));
+  cudaGraphExec_t graph =
+      g_hash_table_lookup (self->graphs, GUINT_TO_POINTER (self->bucket));
   guint left = self->n_steps;
   cudaError_t result = cudaSuccess;
 
@@ -408,6 +408,5 @@ gboolean
 mt3_cuda_lane_wait (Mt3CudaLane *self, GError **error)
 {
   self->in_flight = FALSE;
-  return mt3_cuda_check (
-      cudaEventSynchronize (self->done), "decode", error);
+  return mt3_cuda_check (cudaEventSynchronize (self->done), "decode", error);
 }

@@ -41,8 +41,8 @@ gpointer
 mt3_cuda_memory_device (
     Mt3CudaMemory *self, gsize bytes, const gchar *what, GError **error)
 {
-  g_autofree gchar *doing =
-      g_strdup_printf ("take %" G_GSIZE_FORMAT " MiB for %s", bytes >> 20, what);
+  g_autofree gchar *doing = g_strdup_printf (
+      "take %" G_GSIZE_FORMAT " MiB for %s", bytes >> 20, what);
   gpointer block = NULL;
 
   if (!mt3_cuda_check (cudaMalloc (&block, bytes), doing, error))

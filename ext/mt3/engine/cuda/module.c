@@ -24,7 +24,8 @@ probe_driver (void)
                      " cannot be opened): install one, or use the CPU");
   g_module_close (driver);
   if (cudaDriverGetVersion (&has) != cudaSuccess ||
-      cudaRuntimeGetVersion (&needs) != cudaSuccess || has / 1000 < needs / 1000)
+      cudaRuntimeGetVersion (&needs) != cudaSuccess ||
+      has / 1000 < needs / 1000)
     return g_strdup_printf (
         "the NVIDIA driver is too old: it supports CUDA %d.%d, this engine "
         "needs %d.0 or later; update the driver, or use the CPU",
@@ -42,8 +43,7 @@ probe_device (guint device_id)
   if (result == cudaErrorNoDevice || (result == cudaSuccess && count == 0))
     return g_strdup ("the NVIDIA driver finds no device; use the CPU");
   if (result == cudaSuccess && device_id >= (guint) count)
-    return g_strdup_printf (
-        "there is no such device, only 0 to %d", count - 1);
+    return g_strdup_printf ("there is no such device, only 0 to %d", count - 1);
   if (result == cudaSuccess)
     result = cudaGetDeviceProperties (&properties, (int) device_id);
   if (result != cudaSuccess)

@@ -20,9 +20,9 @@ init_stage (Mt3CudaPrefill *self, Mt3CudaPrefillStage *stage, GError **error)
   stage->device_slots = mt3_cuda_memory_device (
       &self->memory, 2 * self->batch * sizeof (gint), "slots", error);
   return stage->device_slots != NULL &&
-      mt3_cuda_check (
-          cudaEventCreateWithFlags (&stage->done, cudaEventDisableTiming),
-          "create an event", error);
+         mt3_cuda_check (
+             cudaEventCreateWithFlags (&stage->done, cudaEventDisableTiming),
+             "create an event", error);
 }
 
 static gboolean
@@ -61,12 +61,12 @@ mt3_cuda_prefill_init (Mt3CudaPrefill *self, const Mt3CudaWeights *weights,
       rows * config->d_model / MT3_CUDA_PREFILL_SQUARES * sizeof (gfloat),
       "the encoder", error);
   return self->squares != NULL &&
-      take_planes (self, config->n_mels, &self->mel, error) &&
-      take_planes (self, config->d_model, &self->planes, error) &&
-      take_planes (
-          self, 3 * mt3_config_inner (config), &self->qkv, error) &&
-      take_planes (self, mt3_config_inner (config), &self->attended, error) &&
-      take_planes (self, config->encoder_d_ff, &self->gated, error);
+         take_planes (self, config->n_mels, &self->mel, error) &&
+         take_planes (self, config->d_model, &self->planes, error) &&
+         take_planes (self, 3 * mt3_config_inner (config), &self->qkv, error) &&
+         take_planes (
+             self, mt3_config_inner (config), &self->attended, error) &&
+         take_planes (self, config->encoder_d_ff, &self->gated, error);
 }
 
 void
@@ -185,8 +185,8 @@ encoder_layer (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
         MT3_CUDA_GATED, self->gated);
   if (result == cudaSuccess)
     result = add (self,
-        product (self, stage, n_windows, self->gated, w->down, d, ff),
-        self->x, rows);
+        product (self, stage, n_windows, self->gated, w->down, d, ff), self->x,
+        rows);
   return result;
 }
 
@@ -244,7 +244,7 @@ mt3_cuda_prefill_add (
     return FALSE;
   self->n_waiting++;
   return self->n_waiting < self->batch ||
-      mt3_cuda_prefill_start (self, TRUE, error);
+         mt3_cuda_prefill_start (self, TRUE, error);
 }
 
 gboolean
@@ -255,13 +255,12 @@ mt3_cuda_prefill_start (Mt3CudaPrefill *self, gboolean force, GError **error)
   if (self->n_waiting == 0 ||
       (!force && !mt3_cuda_prefill_is_done (self, self->n_started)))
     return TRUE;
-  if (!mt3_cuda_check (
-          cudaMemcpyAsync (stage->device_slots, stage->slots,
-              2 * self->batch * sizeof (gint), cudaMemcpyHostToDevice,
-              self->stream),
+  if (!mt3_cuda_check (cudaMemcpyAsync (stage->device_slots, stage->slots,
+                           2 * self->batch * sizeof (gint),
+                           cudaMemcpyHostToDevice, self->stream),
           "copy slot numbers to the device", error) ||
-      !mt3_cuda_check (compute (self, stage, self->n_waiting),
-          "start the encoder", error) ||
+      !mt3_cuda_check (
+          compute (self, stage, self->n_waiting), "start the encoder", error) ||
       !mt3_cuda_check (cudaEventRecord (stage->done, self->stream),
           "start the encoder", error))
     return FALSE;

@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 /* Host side of one batch under way. */
 typedef struct {
   gfloat *samples;
-  gint *slots;    /* slots, then n_frames */
+  gint *slots; /* slots, then n_frames */
   gint *device_slots;
   cudaEvent_t done;
 } Mt3CudaPrefillStage;

@@ -13,12 +13,12 @@ static gsize
 slot_bytes (const Mt3CudaSlots *self, const Mt3Config *config)
 {
   return (self->cross_slot + self->self_slot) * self->element +
-      mt3_config_window_samples (config) * sizeof (gfloat) + sizeof (gint);
+         mt3_config_window_samples (config) * sizeof (gfloat) + sizeof (gint);
 }
 
 static gboolean
-choose_n_slots (Mt3CudaSlots *self, const Mt3Config *config, guint n_slots,
-    GError **error)
+choose_n_slots (
+    Mt3CudaSlots *self, const Mt3Config *config, guint n_slots, GError **error)
 {
   gsize available = 0, total = 0, fit;
 
@@ -57,8 +57,8 @@ mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3Config *config,
   if (self->cross == NULL)
     return FALSE;
   self->self = mt3_cuda_memory_device (&self->memory,
-      self->n_slots * self->self_slot * self->element,
-      "self-attention caches", error);
+      self->n_slots * self->self_slot * self->element, "self-attention caches",
+      error);
   if (self->self == NULL)
     return FALSE;
   self->samples = mt3_cuda_memory_device (&self->memory,

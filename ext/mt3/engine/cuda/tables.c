@@ -39,8 +39,8 @@ fill_mel (Mt3CudaTables *self, const Mt3Config *config)
   self->mel_weight = g_array_new (FALSE, FALSE, sizeof (gfloat));
   for (guint m = 0; m < config->n_mels; m++) {
     const gdouble left = low + m * step, centre = low + (m + 1) * step;
-    const gdouble right = m + 2 == config->n_mels + 1 ? high
-                                                      : low + (m + 2) * step;
+    const gdouble right =
+        m + 2 == config->n_mels + 1 ? high : low + (m + 2) * step;
 
     for (guint bin = 1; bin < bins; bin++) {
       gdouble mel =

@@ -12,7 +12,7 @@ typedef struct {
   gfloat *device;
   gfloat *scale;
   gfloat *factors[2]; /* of a composed matrix */
-  gboolean split;     /* the form of what is loaded now */
+  gboolean split; /* the form of what is loaded now */
 } Loader;
 
 static gsize
@@ -32,8 +32,8 @@ loader_init (Loader *self, GError **error)
 {
   const gsize bytes = largest_tensor (self->model) * sizeof (gfloat);
 
-  self->host = mt3_cuda_memory_host (
-      &self->scratch, bytes, "loading the model", error);
+  self->host =
+      mt3_cuda_memory_host (&self->scratch, bytes, "loading the model", error);
   if (self->host == NULL)
     return FALSE;
   self->device = mt3_cuda_memory_device (
@@ -61,9 +61,9 @@ upload (Loader *self, const Mt3Tensor *tensor, gfloat *device, GError **error)
   const gsize columns = tensor->shape[tensor->n_dims - 1];
 
   mt3_tensor_read_block (tensor, 0, rows, 0, columns, self->host);
-  return mt3_cuda_check (cudaMemcpy (device, self->host,
-                             rows * columns * sizeof (gfloat),
-                             cudaMemcpyHostToDevice),
+  return mt3_cuda_check (
+      cudaMemcpy (device, self->host, rows * columns * sizeof (gfloat),
+          cudaMemcpyHostToDevice),
       "copy a tensor to the device", error);
 }
 
@@ -77,28 +77,28 @@ set_scale (Loader *self, const Mt3Tensor *scale, GError **error)
 /* Packs [k, n] floats on the device into rows row0, row0 + row_step ... of
  * @out. */
 static gboolean
-pack_device (Loader *self, gsize k, gsize n, gboolean scaled,
-    Mt3CudaPlanes out, guint row0, guint row_step, GError **error)
+pack_device (Loader *self, gsize k, gsize n, gboolean scaled, Mt3CudaPlanes out,
+    guint row0, guint row_step, GError **error)
 {
   return mt3_cuda_check (
              mt3_cuda_pack (self->device, scaled ? self->scale : NULL, (int) k,
                  (int) n, out, (int) row0, (int) row_step, NULL),
              "pack a tensor", error) &&
-      mt3_cuda_check (cudaDeviceSynchronize (), "pack a tensor", error);
+         mt3_cuda_check (cudaDeviceSynchronize (), "pack a tensor", error);
 }
 
 static gboolean
-pack (Loader *self, const Mt3Tensor *tensor, gboolean scaled,
-    Mt3CudaPlanes out, guint row0, guint row_step, GError **error)
+pack (Loader *self, const Mt3Tensor *tensor, gboolean scaled, Mt3CudaPlanes out,
+    guint row0, guint row_step, GError **error)
 {
   return upload (self, tensor, self->device, error) &&
-      pack_device (self, tensor->shape[0], tensor->shape[1], scaled, out, row0,
-          row_step, error);
+         pack_device (self, tensor->shape[0], tensor->shape[1], scaled, out,
+             row0, row_step, error);
 }
 
 static gboolean
-take (Loader *self, gsize rows, gsize columns, Mt3CudaPlanes *out,
-    GError **error)
+take (
+    Loader *self, gsize rows, gsize columns, Mt3CudaPlanes *out, GError **error)
 {
   return mt3_cuda_memory_planes (&self->weights->memory, rows * columns,
       self->split, out, "the model's weights", error);
@@ -110,20 +110,19 @@ load (Loader *self, const Mt3Tensor *tensor, gboolean scaled,
     Mt3CudaPlanes *out, GError **error)
 {
   return take (self, tensor->shape[1], tensor->shape[0], out, error) &&
-      pack (self, tensor, scaled, *out, 0, 1, error);
+         pack (self, tensor, scaled, *out, 0, 1, error);
 }
 
 /* Query, key and value of "<stack>/layers_<layer>/<attention>", stacked, and
  * room for @more rows. */
 static gboolean
-load_qkv (Loader *self, const gchar *stack, guint layer,
-    const gchar *attention, guint more, Mt3CudaPlanes *out, GError **error)
+load_qkv (Loader *self, const gchar *stack, guint layer, const gchar *attention,
+    guint more, Mt3CudaPlanes *out, GError **error)
 {
   static const gchar *const names[] = {"query", "key", "value"};
   const guint inner = mt3_config_inner (&self->weights->config);
 
-  if (!take (
-          self, 3 * inner + more, self->weights->config.d_model, out, error))
+  if (!take (self, 3 * inner + more, self->weights->config.d_model, out, error))
     return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS (names); i++)
     if (!pack (self,
@@ -148,13 +147,13 @@ load_mlp (Loader *self, const gchar *stack, guint layer, Mt3CudaPlanes *up,
              mt3_model_tensor (self->model,
                  "%s/layers_%u/pre_mlp_layer_norm/scale", stack, layer),
              error) &&
-      take (self, 2 * gate->shape[1], gate->shape[0], up, error) &&
-      pack (self, gate, TRUE, *up, 0, 2, error) &&
-      pack (self, linear, TRUE, *up, 1, 2, error) &&
-      load (self,
-          mt3_model_tensor (
-              self->model, "%s/layers_%u/mlp/wo/kernel", stack, layer),
-          FALSE, down, error);
+         take (self, 2 * gate->shape[1], gate->shape[0], up, error) &&
+         pack (self, gate, TRUE, *up, 0, 2, error) &&
+         pack (self, linear, TRUE, *up, 1, 2, error) &&
+         load (self,
+             mt3_model_tensor (
+                 self->model, "%s/layers_%u/mlp/wo/kernel", stack, layer),
+             FALSE, down, error);
 }
 
 static gboolean
@@ -166,12 +165,12 @@ load_encoder_layer (Loader *self, guint layer, GError **error)
              mt3_model_tensor (self->model,
                  "encoder/layers_%u/pre_attention_layer_norm/scale", layer),
              error) &&
-      load_qkv (self, "encoder", layer, "attention", 0, &out->qkv, error) &&
-      load (self,
-          mt3_model_tensor (
-              self->model, "encoder/layers_%u/attention/out/kernel", layer),
-          FALSE, &out->out, error) &&
-      load_mlp (self, "encoder", layer, &out->up, &out->down, error);
+         load_qkv (self, "encoder", layer, "attention", 0, &out->qkv, error) &&
+         load (self,
+             mt3_model_tensor (
+                 self->model, "encoder/layers_%u/attention/out/kernel", layer),
+             FALSE, &out->out, error) &&
+         load_mlp (self, "encoder", layer, &out->up, &out->down, error);
 }
 
 /* Self-attention with its norm, and the two parts of the cross-attention's
@@ -192,23 +191,24 @@ load_attention (Loader *self, guint layer, GError **error)
                  "decoder/layers_%u/pre_self_attention_layer_norm/scale",
                  layer),
              error) &&
-      load_qkv (self, "decoder", layer, "self_attention", inner, &w->qkv,
-          error) &&
-      take (self, d + inner, inner, &w->self_out, error) &&
-      pack (self, out, FALSE, w->self_out, 0, 1, error) &&
-      set_scale (self,
-          mt3_model_tensor (self->model,
-              "decoder/layers_%u/pre_cross_attention_layer_norm/scale",
-              layer),
-          error) &&
-      pack (self, query, TRUE, w->qkv, 3 * inner, 1, error) &&
-      upload (self, out, self->factors[0], error) &&
-      upload (self, query, self->factors[1], error) &&
-      mt3_cuda_check (
-          mt3_cuda_compose (self->factors[0], self->scale, self->factors[1],
-              (int) inner, (int) d, (int) inner, self->device, NULL),
-          "compose the query", error) &&
-      pack_device (self, inner, inner, FALSE, w->self_out, (guint) d, 1, error);
+         load_qkv (
+             self, "decoder", layer, "self_attention", inner, &w->qkv, error) &&
+         take (self, d + inner, inner, &w->self_out, error) &&
+         pack (self, out, FALSE, w->self_out, 0, 1, error) &&
+         set_scale (self,
+             mt3_model_tensor (self->model,
+                 "decoder/layers_%u/pre_cross_attention_layer_norm/scale",
+                 layer),
+             error) &&
+         pack (self, query, TRUE, w->qkv, 3 * inner, 1, error) &&
+         upload (self, out, self->factors[0], error) &&
+         upload (self, query, self->factors[1], error) &&
+         mt3_cuda_check (
+             mt3_cuda_compose (self->factors[0], self->scale, self->factors[1],
+                 (int) inner, (int) d, (int) inner, self->device, NULL),
+             "compose the query", error) &&
+         pack_device (
+             self, inner, inner, FALSE, w->self_out, (guint) d, 1, error);
 }
 
 static gboolean
@@ -217,11 +217,12 @@ load_decoder_layer (Loader *self, guint layer, GError **error)
   Mt3CudaDecoderLayer *out = &self->weights->decoder[layer];
 
   return load_attention (self, layer, error) &&
-      load (self,
-          mt3_model_tensor (self->model,
-              "decoder/layers_%u/encoder_decoder_attention/out/kernel", layer),
-          FALSE, &out->cross_out, error) &&
-      load_mlp (self, "decoder", layer, &out->up, &out->down, error);
+         load (self,
+             mt3_model_tensor (self->model,
+                 "decoder/layers_%u/encoder_decoder_attention/out/kernel",
+                 layer),
+             FALSE, &out->cross_out, error) &&
+         load_mlp (self, "decoder", layer, &out->up, &out->down, error);
 }
 
 /* Keys and values of all layers as one matrix behind the encoder's norm. */
@@ -236,14 +237,14 @@ load_cross_kv (Loader *self, GError **error)
   if (!set_scale (self,
           mt3_model_tensor (self->model, "encoder/encoder_norm/scale"),
           error) ||
-      !take (self, (gsize) config->decoder_layers * 2 * inner,
-          config->d_model, out, error))
+      !take (self, (gsize) config->decoder_layers * 2 * inner, config->d_model,
+          out, error))
     return FALSE;
   for (guint i = 0; i < 2 * config->decoder_layers; i++)
     if (!pack (self,
             mt3_model_tensor (self->model,
-                "decoder/layers_%u/encoder_decoder_attention/%s/kernel",
-                i / 2, names[i % 2]),
+                "decoder/layers_%u/encoder_decoder_attention/%s/kernel", i / 2,
+                names[i % 2]),
             TRUE, *out, i * inner, 1, error))
       return FALSE;
   return TRUE;
@@ -256,10 +257,9 @@ copy_table (
   gpointer device =
       mt3_cuda_memory_device (&self->memory, bytes, "tables", error);
 
-  if (device == NULL ||
-      !mt3_cuda_check (
-          cudaMemcpy (device, table, bytes, cudaMemcpyHostToDevice),
-          "copy tables to the device", error))
+  if (device == NULL || !mt3_cuda_check (cudaMemcpy (device, table, bytes,
+                                             cudaMemcpyHostToDevice),
+                            "copy tables to the device", error))
     return NULL;
   return device;
 }
@@ -330,16 +330,16 @@ load_decoder (Loader *self, GError **error)
   return set_scale (self,
              mt3_model_tensor (self->model, "decoder/decoder_norm/scale"),
              error) &&
-      load (self,
-          mt3_model_tensor (self->model, "decoder/logits_dense/kernel"), TRUE,
-          &weights->logits, error);
+         load (self,
+             mt3_model_tensor (self->model, "decoder/logits_dense/kernel"),
+             TRUE, &weights->logits, error);
 }
 
 static gboolean
 load_all (Loader *self, GError **error)
 {
   return loader_init (self, error) && load_tables (self->weights, error) &&
-      load_encoder (self, error) && load_decoder (self, error);
+         load_encoder (self, error) && load_decoder (self, error);
 }
 
 Mt3CudaWeights *

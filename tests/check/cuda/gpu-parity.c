@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gpu-parity.c: a window's tokens and log-probabilities are the same bits
+ * whatever shares the device with it: number of slots, which slot, steps a
+ * call, dependent launch (and with those the kernels' tiles). Runs on a machine
+ * with a GPU, with any model that the CUDA engine takes.
+ *
+ * usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS]]
+ */
+#include "engine/cuda/cuda-backend.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+  guint n_tokens;
+  gboolean ended, rerun_exact;
+  guint16 *tokens;
+  gfloat *log_probs;
+} Result;
+
+/* How a set of windows is run. */
+typedef struct {
+  const gchar *name;
+  guint n_slots;
+  guint n_steps; /* 0: the backend's wish */
+  gboolean backwards; /* windows and slots in reverse */
+  const gchar *dependent;
+} Way;
+
+typedef struct {
+  Mt3Model *model;
+  Mt3Precision precision;
+  gfloat temperature;
+  guint n_windows, max_tokens;
+  gfloat **samples;
+} Test;
+
+/* Two tones and noise, other ones in each window. */
+static gfloat *
+make_window (const Mt3Config *config, guint index)
+{
+  const gsize n = mt3_config_window_samples (config);
+  gfloat *samples = g_new (gfloat, n);
+  guint32 noise = index * 2654435761u + 1;
+
+  for (gsize i = 0; i < n; i++) {
+    gdouble t = (gdouble) i / config->sample_rate;
+
+    noise = noise * 1664525u + 1013904223u;
+    samples[i] = (gfloat) (0.3 * sin (2 * G_PI * (110 + 13 * index) * t) +
+                           0.2 * sin (2 * G_PI * (331 + 29 * index) * t) +
+                           0.05 * (noise / 4294967296.0 - 0.5));
+  }
+  return samples;
+}
+
+static void
+fill (const Test *test, Mt3Backend *backend, const Way *way, guint *next,
+    gint *window_of)
+{
+  GError *error = NULL;
+
+  for (guint i = 0; i < backend->n_slots && *next < test->n_windows; i++) {
+    const guint slot = way->backwards ? backend->n_slots - 1 - i : i;
+    const guint index = way->backwards ? test->n_windows - 1 - *next : *next;
+    const Mt3BackendWindow window = {
+        .slot = slot,
+        .n_frames = mt3_model_config (test->model)->window_frames - index % 7,
+        .index = index,
+        .samples = test->samples[index],
+        .decoding = {test->max_tokens, test->temperature, 40, 0.95f, 7},
+    };
+
+    if (window_of[slot] >= 0)
+      continue;
+    if (!backend->prefill (backend, &window, 1, &error))
+      g_error ("%s", error->message);
+    window_of[slot] = (gint) index;
+    (*next)++;
+  }
+}
+
+static void
+keep (Mt3Backend *backend, guint slot, Result *result)
+{
+  Mt3BackendResult r = {0};
+
+  backend->result (backend, slot, &r);
+  result->n_tokens = r.n_tokens;
+  result->ended = r.ended;
+  result->rerun_exact = r.rerun_exact;
+  result->tokens = g_memdup2 (r.tokens, r.n_tokens * sizeof (guint16));
+  result->log_probs = g_memdup2 (r.log_probs, r.n_tokens * sizeof (gfloat));
+  backend->release (backend, slot);
+}
+
+static Result *
+run (const Test *test, const Way *way)
+{
+  const Mt3BackendOptions options = {
+      .precision = test->precision, .n_slots = way->n_slots};
+  Result *results = g_new0 (Result, test->n_windows);
+  g_autofree gint *window_of = g_new (gint, way->n_slots);
+  g_autofree guint *finished = g_new (guint, way->n_slots);
+  guint next = 0, done = 0;
+  GError *error = NULL;
+  Mt3Backend *backend;
+
+  g_setenv ("GST_MT3_CUDA_DEPENDENT_LAUNCH", way->dependent, TRUE);
+  backend = mt3_cuda_backend_open (test->model, &options, &error);
+  if (backend == NULL)
+    g_error ("%s", error->message);
+  for (guint i = 0; i < way->n_slots; i++)
+    window_of[i] = -1;
+  while (done < test->n_windows) {
+    guint n = 0;
+
+    fill (test, backend, way, &next, window_of);
+    if (!backend->decode (backend,
+            way->n_steps > 0 ? way->n_steps : backend->decode_steps, finished,
+            &n, &error))
+      g_error ("%s", error->message);
+    for (guint i = 0; i < n; i++) {
+      keep (backend, finished[i], &results[window_of[finished[i]]]);
+      window_of[finished[i]] = -1;
+    }
+    done += n;
+  }
+  backend->close (backend);
+  return results;
+}
+
+static gboolean
+same (const Result *a, const Result *b)
+{
+  return a->n_tokens == b->n_tokens && a->ended == b->ended &&
+         memcmp (a->tokens, b->tokens, a->n_tokens * sizeof (guint16)) == 0 &&
+         memcmp (a->log_probs, b->log_probs, a->n_tokens * sizeof (gfloat)) ==
+             0;
+}
+
+static void
+free_results (Result *results, guint n)
+{
+  for (guint i = 0; i < n; i++) {
+    g_free (results[i].tokens);
+    g_free (results[i].log_probs);
+  }
+  g_free (results);
+}
+
+static guint
+check_ways (const Test *test)
+{
+  static const Way ways[] = {
+      {"one slot", 1, 0, FALSE, "1"},
+      {"one slot, one step a call", 1, 1, FALSE, "1"},
+      {"three slots, three steps a call", 3, 3, FALSE, "1"},
+      {"twenty slots", 20, 0, FALSE, "1"},
+      {"twenty slots, backwards", 20, 0, TRUE, "1"},
+      {"forty slots, no dependent launch", 40, 0, FALSE, "0"},
+      {"two hundred slots", 200, 0, FALSE, "1"},
+  };
+  Result *first = run (test, &ways[0]);
+  guint failed = 0, tokens = 0, reruns = 0;
+
+  for (guint i = 0; i < test->n_windows; i++) {
+    tokens += first[i].n_tokens;
+    reruns += first[i].rerun_exact ? 1 : 0;
+  }
+  printf ("%s, temperature %g: %u windows, %u tokens, %u reruns\n",
+      test->precision == MT3_PRECISION_EXACT ? "exact" : "fast",
+      test->temperature, test->n_windows, tokens, reruns);
+  for (guint w = 1; w < G_N_ELEMENTS (ways); w++) {
+    Result *results = run (test, &ways[w]);
+    guint equal = 0;
+
+    for (guint i = 0; i < test->n_windows; i++)
+      equal += same (&first[i], &results[i]) ? 1 : 0;
+    printf ("  %-34s %u of %u windows are the same bits: %s\n", ways[w].name,
+        equal, test->n_windows, equal == test->n_windows ? "ok" : "FAILED");
+    failed += equal == test->n_windows ? 0 : 1;
+    free_results (results, test->n_windows);
+  }
+  free_results (first, test->n_windows);
+  return failed;
+}
+
+int
+main (int argc, char **argv)
+{
+  Test test = {.n_windows = argc > 2 ? (guint) atoi (argv[2]) : 50,
+      .max_tokens = argc > 3 ? (guint) atoi (argv[3]) : 100};
+  g_autoptr (GError) error = NULL;
+  guint failed = 0;
+
+  if (argc < 2)
+    g_error ("usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS]]");
+  test.model = mt3_model_open (argv[1], &error);
+  if (test.model == NULL)
+    g_error ("%s", error->message);
+  test.samples = g_new (gfloat *, test.n_windows);
+  for (guint i = 0; i < test.n_windows; i++)
+    test.samples[i] = make_window (mt3_model_config (test.model), i);
+  for (guint i = 0; i < 4; i++) {
+    test.precision = i % 2 ? MT3_PRECISION_EXACT : MT3_PRECISION_FAST;
+    test.temperature = i < 2 ? 0.0f : 1.3f;
+    failed += check_ways (&test);
+  }
+  for (guint i = 0; i < test.n_windows; i++)
+    g_free (test.samples[i]);
+  g_free (test.samples);
+  mt3_model_unref (test.model);
+  return failed == 0 ? 0 : 1;
+}
