@@ -7,4 +7,5 @@
 export CK_FORK=no
 exec valgrind --quiet --error-exitcode=1 --leak-check=full \
   --errors-for-leak-kinds=definite --num-callers=30 \
-  --suppressions=/usr/share/glib-2.0/valgrind/glib.supp "$@"
+  --suppressions=/usr/share/glib-2.0/valgrind/glib.supp \
+  --suppressions="$(dirname "$0")/gst.supp" "$@"

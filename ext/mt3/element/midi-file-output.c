@@ -74,12 +74,14 @@ gst_mt3_midi_file_output_pad (GstMt3MidiFileOutput *self, GByteArray *file)
 {
   guint8 header[CHUNK_HEADER] = {'X', 'P', 'a', 'd'};
   gsize size = file->len, missing;
+  guint32 length;
 
   if (size >= self->written)
     return;
   missing = self->written - size;
   missing -= MIN (missing, CHUNK_HEADER);
-  GST_WRITE_UINT32_BE (header + 4, (guint32) missing);
+  length = GUINT32_TO_BE ((guint32) missing);
+  memcpy (header + 4, &length, sizeof length);
   g_byte_array_append (file, header, CHUNK_HEADER);
   g_byte_array_set_size (file, file->len + (guint) missing);
   memset (file->data + size + CHUNK_HEADER, 0, missing);

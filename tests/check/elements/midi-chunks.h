@@ -4,24 +4,27 @@
  */
 #pragma once
 
-#include <gst/base/gstbytereader.h>
 #include <gst/check/gstcheck.h>
+
+/* GstByteReader reads words where they lie, which sanitizers object to. */
+static inline guint32
+read_uint32_be (const guint8 *bytes)
+{
+  return (guint32) bytes[0] << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3];
+}
 
 /* Chunks must fill it to the last byte; returns how many there are. */
 static inline guint
 check_midi_chunks (gconstpointer data, gsize size)
 {
-  GstByteReader reader = GST_BYTE_READER_INIT (data, (guint) size);
-  guint32 type, length, n_chunks = 0;
+  const guint8 *bytes = data;
+  guint n_chunks = 0;
+  gsize at = 0;
 
-  fail_unless (gst_byte_reader_peek_uint32_be (&reader, &type));
-  fail_unless_equals_int (type, 0x4d546864); /* MThd */
-  while (gst_byte_reader_get_remaining (&reader) > 0) {
-    fail_unless (gst_byte_reader_get_uint32_be (&reader, &type));
-    fail_unless (gst_byte_reader_get_uint32_be (&reader, &length));
-    fail_unless (gst_byte_reader_skip (&reader, length));
-    n_chunks++;
-  }
+  fail_unless (size >= 14 && memcmp (data, "MThd", 4) == 0);
+  for (; at + 8 <= size; n_chunks++)
+    at += 8 + read_uint32_be (bytes + at + 4);
+  fail_unless_equals_int (at, size);
   fail_unless (n_chunks >= 2);
 
   return n_chunks;

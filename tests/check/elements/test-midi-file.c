@@ -3,6 +3,7 @@
  * The output audio/midi, note by note.
  */
 #include <math.h>
+#include <string.h>
 
 #include <gst/mt3/mt3.h>
 
