@@ -66,47 +66,37 @@ score_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
         tile_keys (kv, t), kv->head_dim,
         prefetch_next (n_rows, tile_keys (kv, t + 1),
             mt3_panel_bytes (type, kv->head_dim), kv->head_dim));
-#pragma GCC unroll 16
-    for (int r = 0; r < n_rows; r++) {
-      v16_store (scores + r * stride + t * MT3_PANEL, tile[r][0]);
-      v16_store (scores + r * stride + t * MT3_PANEL + HALF_PANEL, tile[r][1]);
-    }
+    tile_store (n_rows, tile, scores + t * MT3_PANEL, stride);
   }
 }
 
-/* out[r] = (weights[r] x values) / sums[r] */
+/* sums[r] = weights[r] x values, for the head dimensions of one panel */
 ALWAYS_INLINE void
-weigh_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
-    size_t row, size_t stride, const float *weights, const float *sums)
+weigh_tile (const int n_rows, Mt3PanelType type, const Mt3KeyValues *kv,
+    size_t panel, size_t n_tokens, const float *weights, size_t stride,
+    float *sums)
 {
-  const Mt3KeyValues *kv = attention->key_values;
-  float *out = attention->out + row * attention->out_stride;
-  size_t n_tokens = attention->n_tokens;
+  v16 tile[V16_TILE_ROWS][2];
 
-  for (size_t d = 0; d < kv->head_dim; d += MT3_PANEL) {
-    v16 tile[V16_TILE_ROWS][2];
-    size_t width = kv->head_dim - d < MT3_PANEL ? kv->head_dim - d : MT3_PANEL;
+  tile_clear (n_rows, tile);
+  for (size_t t = 0; t < n_tokens; t += MT3_PANEL)
+    panel_accumulate (n_rows, tile, type, weights + t, stride,
+        tile_values (kv, type, t / MT3_PANEL, panel),
+        n_tokens - t < MT3_PANEL ? n_tokens - t : MT3_PANEL,
+        prefetch_next (n_rows, tile_values (kv, type, t / MT3_PANEL + 1, panel),
+            mt3_panel_bytes (type, MT3_PANEL), MT3_PANEL));
+  tile_store (n_rows, tile, sums, MT3_PANEL);
+}
 
-    tile_clear (n_rows, tile);
-    for (size_t t = 0; t < n_tokens; t += MT3_PANEL)
-      panel_accumulate (n_rows, tile, type, weights + t, stride,
-          tile_values (kv, type, t / MT3_PANEL, d / MT3_PANEL),
-          n_tokens - t < MT3_PANEL ? n_tokens - t : MT3_PANEL,
-          prefetch_next (n_rows,
-              tile_values (kv, type, t / MT3_PANEL + 1, d / MT3_PANEL),
-              mt3_panel_bytes (type, MT3_PANEL), MT3_PANEL));
+/* out = sums / total, as far as the head goes */
+static void
+finish_head (const float *sums, float total, size_t width, float *out)
+{
+  float divided[MT3_PANEL];
 
-#pragma GCC unroll 16
-    for (int r = 0; r < n_rows; r++) {
-      v16 sum = v16_set (sums[r]);
-      float row_out[MT3_PANEL];
-
-      v16_store (row_out, v16_div (tile[r][0], sum));
-      v16_store (row_out + HALF_PANEL, v16_div (tile[r][1], sum));
-      memcpy (
-          out + r * attention->out_stride + d, row_out, width * sizeof (float));
-    }
-  }
+  for (size_t i = 0; i < MT3_PANEL; i += V16_LANES)
+    v16_store (divided + i, v16_div (v16_load (sums + i), v16_set (total)));
+  memcpy (out, divided, width * sizeof (float));
 }
 
 /* x = e^(x - max), sum returned; whole vectors are written. */
@@ -136,10 +126,12 @@ static void
 attend_tile (
     const Mt3Attention *attention, size_t row, size_t n_rows, float *scores)
 {
+  const Mt3KeyValues *kv = attention->key_values;
   size_t stride = mt3_round_up (attention->n_tokens, MT3_PANEL);
-  float sums[V16_TILE_ROWS];
+  float *out = attention->out + row * attention->out_stride;
+  float totals[V16_TILE_ROWS], sums[V16_TILE_ROWS * MT3_PANEL];
 
-  if (attention->key_values->type == MT3_PANEL_F16)
+  if (kv->type == MT3_PANEL_F16)
     WITH_CONSTANT_ROWS (
         n_rows, score_tile, MT3_PANEL_F16, attention, row, stride, scores)
   else
@@ -147,14 +139,21 @@ attend_tile (
         n_rows, score_tile, MT3_PANEL_F32, attention, row, stride, scores)
 
   for (size_t r = 0; r < n_rows; r++)
-    sums[r] = exponentials (scores + r * stride, attention->n_tokens);
+    totals[r] = exponentials (scores + r * stride, attention->n_tokens);
 
-  if (attention->key_values->type == MT3_PANEL_F16)
-    WITH_CONSTANT_ROWS (
-        n_rows, weigh_tile, MT3_PANEL_F16, attention, row, stride, scores, sums)
-  else
-    WITH_CONSTANT_ROWS (
-        n_rows, weigh_tile, MT3_PANEL_F32, attention, row, stride, scores, sums)
+  for (size_t d = 0; d < kv->head_dim; d += MT3_PANEL) {
+    size_t width = kv->head_dim - d < MT3_PANEL ? kv->head_dim - d : MT3_PANEL;
+
+    if (kv->type == MT3_PANEL_F16)
+      WITH_CONSTANT_ROWS (n_rows, weigh_tile, MT3_PANEL_F16, kv, d / MT3_PANEL,
+          attention->n_tokens, scores, stride, sums)
+    else
+      WITH_CONSTANT_ROWS (n_rows, weigh_tile, MT3_PANEL_F32, kv, d / MT3_PANEL,
+          attention->n_tokens, scores, stride, sums)
+    for (size_t r = 0; r < n_rows; r++)
+      finish_head (sums + r * MT3_PANEL, totals[r], width,
+          out + r * attention->out_stride + d);
+  }
 }
 
 static void

@@ -18,8 +18,9 @@ gelu (v16 x)
 }
 
 ALWAYS_INLINE void
-finish_row (Mt3Epilogue epilogue, float *row, size_t panel, v16 left, v16 right)
+finish_row (Mt3Epilogue epilogue, float *row, size_t panel, const float *sums)
 {
+  v16 left = v16_load (sums), right = v16_load (sums + HALF_PANEL);
   float *out = row + panel * MT3_PANEL;
 
   switch (epilogue) {
@@ -45,56 +46,53 @@ matrix_panel (const Mt3Matrix *matrix, size_t panel)
          panel * mt3_panel_bytes (matrix->type, matrix->n_rows);
 }
 
+/* The sums of one tile, before the epilogue: [n_rows][MT3_PANEL]. */
 ALWAYS_INLINE void
 multiply_tile (const int n_rows, Mt3PanelType type, const Mt3Product *product,
-    size_t row, size_t panel, Prefetch prefetch)
+    size_t row, size_t panel, Prefetch prefetch, float *sums)
 {
   const Mt3Matrix *matrix = product->matrix;
   const char *weights = matrix_panel (matrix, panel);
+  size_t stride = product->in_stride;
   v16 tile[V16_TILE_ROWS][2];
 
   tile_clear (n_rows, tile);
   if (type == MT3_PANEL_BF16)
     panel_accumulate_bf16 (n_rows, tile,
-        (const uint16_t *) product->in + row * product->in_stride,
-        product->in_stride, (const uint32_t *) weights, matrix->n_rows);
+        (const uint16_t *) product->in + row * stride, stride,
+        (const uint32_t *) weights, matrix->n_rows);
   else
     panel_accumulate (n_rows, tile, type,
-        (const float *) product->in + row * product->in_stride,
-        product->in_stride, weights, matrix->n_rows, prefetch);
-
-#pragma GCC unroll 16
-  for (int r = 0; r < n_rows; r++)
-    finish_row (product->epilogue,
-        product->out + (row + r) * product->out_stride, panel, tile[r][0],
-        tile[r][1]);
+        (const float *) product->in + row * stride, stride, weights,
+        matrix->n_rows, prefetch);
+  tile_store (n_rows, tile, sums, MT3_PANEL);
 }
 
 typedef void (*TileFunc) (const Mt3Product *product, size_t row, size_t n_rows,
-    size_t panel, Prefetch prefetch);
+    size_t panel, Prefetch prefetch, float *sums);
 
 static void
 multiply_tile_f32 (const Mt3Product *product, size_t row, size_t n_rows,
-    size_t panel, Prefetch prefetch)
+    size_t panel, Prefetch prefetch, float *sums)
 {
   WITH_CONSTANT_ROWS (
-      n_rows, multiply_tile, MT3_PANEL_F32, product, row, panel, prefetch)
+      n_rows, multiply_tile, MT3_PANEL_F32, product, row, panel, prefetch, sums)
 }
 
 static void
 multiply_tile_f16 (const Mt3Product *product, size_t row, size_t n_rows,
-    size_t panel, Prefetch prefetch)
+    size_t panel, Prefetch prefetch, float *sums)
 {
   WITH_CONSTANT_ROWS (
-      n_rows, multiply_tile, MT3_PANEL_F16, product, row, panel, prefetch)
+      n_rows, multiply_tile, MT3_PANEL_F16, product, row, panel, prefetch, sums)
 }
 
 static void
 multiply_tile_bf16 (const Mt3Product *product, size_t row, size_t n_rows,
-    size_t panel, Prefetch prefetch)
+    size_t panel, Prefetch prefetch, float *sums)
 {
-  WITH_CONSTANT_ROWS (
-      n_rows, multiply_tile, MT3_PANEL_BF16, product, row, panel, prefetch)
+  WITH_CONSTANT_ROWS (n_rows, multiply_tile, MT3_PANEL_BF16, product, row,
+      panel, prefetch, sums)
 }
 
 /* From so many tiles on, what a tile prefetches is little beside its work. */
@@ -134,14 +132,18 @@ multiply (const Mt3Product *product, size_t row, size_t n_rows, size_t panel,
    * the next one arrives there meanwhile. */
   for (size_t p = panel; p < panel + n_panels; p++)
     for (size_t i = 0; i < n_tiles; i++) {
-      size_t start = tile_start (n_rows, n_tiles, i);
+      size_t start = row + tile_start (n_rows, n_tiles, i);
+      size_t end = row + tile_start (n_rows, n_tiles, i + 1);
+      Prefetch prefetch = no_prefetch;
+      float sums[V16_TILE_ROWS * MT3_PANEL];
 
-      tile_func (product, row + start,
-          tile_start (n_rows, n_tiles, i + 1) - start, p,
-          p + 1 < panel + n_panels
-              ? prefetch_for_tile (
-                    matrix, matrix_panel (matrix, p + 1), i, n_tiles)
-              : no_prefetch);
+      if (p + 1 < panel + n_panels)
+        prefetch = prefetch_for_tile (
+            matrix, matrix_panel (matrix, p + 1), i, n_tiles);
+      tile_func (product, start, end - start, p, prefetch, sums);
+      for (size_t r = start; r < end; r++)
+        finish_row (product->epilogue, product->out + r * product->out_stride,
+            p, sums + (r - start) * MT3_PANEL);
     }
 }
 

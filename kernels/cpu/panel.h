@@ -11,34 +11,38 @@
 
 /* Calls function (n, ...) for n = n_rows with a constant n, so that the
  * compiler can keep the tile in registers. */
-#if V16_TILE_ROWS == 12
 #define WITH_CONSTANT_ROWS(n_rows, function, ...)                              \
   switch (n_rows) {                                                            \
     CASE_ROWS (1, function, __VA_ARGS__)                                       \
     CASE_ROWS (2, function, __VA_ARGS__)                                       \
-    CASE_ROWS (3, function, __VA_ARGS__)                                       \
-    CASE_ROWS (4, function, __VA_ARGS__)                                       \
-    CASE_ROWS (5, function, __VA_ARGS__)                                       \
-    CASE_ROWS (6, function, __VA_ARGS__)                                       \
-    CASE_ROWS (7, function, __VA_ARGS__)                                       \
-    CASE_ROWS (8, function, __VA_ARGS__)                                       \
-    CASE_ROWS (9, function, __VA_ARGS__)                                       \
-    CASE_ROWS (10, function, __VA_ARGS__)                                      \
-    CASE_ROWS (11, function, __VA_ARGS__)                                      \
-    CASE_ROWS (12, function, __VA_ARGS__)                                      \
+    CASES_3 (function, __VA_ARGS__)                                            \
+    CASES_4_TO_12 (function, __VA_ARGS__)                                      \
   }
-#elif V16_TILE_ROWS == 3
-#define WITH_CONSTANT_ROWS(n_rows, function, ...)                              \
-  switch (n_rows) {                                                            \
-    CASE_ROWS (1, function, __VA_ARGS__)                                       \
-    CASE_ROWS (2, function, __VA_ARGS__)                                       \
-    CASE_ROWS (3, function, __VA_ARGS__)                                       \
-  }
-#endif
 #define CASE_ROWS(n, function, ...)                                            \
   case n:                                                                      \
     function (n, __VA_ARGS__);                                                 \
     break;
+
+#if V16_TILE_ROWS >= 3
+#define CASES_3(function, ...) CASE_ROWS (3, function, __VA_ARGS__)
+#else
+#define CASES_3(function, ...)
+#endif
+
+#if V16_TILE_ROWS == 12
+#define CASES_4_TO_12(function, ...)                                           \
+  CASE_ROWS (4, function, __VA_ARGS__)                                         \
+  CASE_ROWS (5, function, __VA_ARGS__)                                         \
+  CASE_ROWS (6, function, __VA_ARGS__)                                         \
+  CASE_ROWS (7, function, __VA_ARGS__)                                         \
+  CASE_ROWS (8, function, __VA_ARGS__)                                         \
+  CASE_ROWS (9, function, __VA_ARGS__)                                         \
+  CASE_ROWS (10, function, __VA_ARGS__)                                        \
+  CASE_ROWS (11, function, __VA_ARGS__)                                        \
+  CASE_ROWS (12, function, __VA_ARGS__)
+#else
+#define CASES_4_TO_12(function, ...)
+#endif
 
 ALWAYS_INLINE v16
 panel_load (Mt3PanelType type, const void *panel, size_t index)
@@ -128,6 +132,17 @@ tile_clear (const int n_rows, v16 (*tile)[2])
 #pragma GCC unroll 16
   for (int r = 0; r < n_rows; r++)
     tile[r][0] = tile[r][1] = v16_set (0.0f);
+}
+
+/* Keeps the sums of a tile as rows of @stride. */
+ALWAYS_INLINE void
+tile_store (const int n_rows, v16 (*tile)[2], float *out, size_t stride)
+{
+#pragma GCC unroll 16
+  for (int r = 0; r < n_rows; r++) {
+    v16_store (out + r * stride, tile[r][0]);
+    v16_store (out + r * stride + HALF_PANEL, tile[r][1]);
+  }
 }
 
 /* Where the i-th of n_tiles nearly equal tiles of n_rows rows begins. */

@@ -261,7 +261,7 @@ v16_where_above (v16 x, v16 limit, v16 y)
 #else /* plain C: the oracle of the tests, and of any other processor */
 
 #define V16_NAME "scalar"
-#define V16_TILE_ROWS 3
+#define V16_TILE_ROWS 2
 
 typedef struct {
   float x[V16_LANES];
