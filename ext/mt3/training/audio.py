@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Reads and writes audio files through libsndfile."""
 import ctypes as C
-import ctypes.util
 import math
 
 import numpy as np
@@ -18,7 +17,7 @@ class _Info(C.Structure):
 
 
 def _library():
-    library = C.CDLL(ctypes.util.find_library('sndfile') or 'libsndfile.so.1')
+    library = C.CDLL('libsndfile.so.1')
     library.sf_open.restype = C.c_void_p
     library.sf_open.argtypes = [C.c_char_p, C.c_int, C.POINTER(_Info)]
     library.sf_strerror.restype = C.c_char_p
