@@ -19,6 +19,7 @@ typedef enum {
 ExitCode mt3_command_inspect (int argc, char **argv);
 ExitCode mt3_command_verify (int argc, char **argv);
 ExitCode mt3_command_convert (int argc, char **argv);
+ExitCode mt3_command_fetch (int argc, char **argv);
 
 /**
  * mt3_command_parse:
@@ -30,6 +31,10 @@ ExitCode mt3_command_convert (int argc, char **argv);
  */
 gboolean mt3_command_parse (int *argc, char ***argv, const gchar *parameters,
     const gchar *summary, const GOptionEntry *entries, int n_parameters);
+
+/* Writes the model @path as safetensors to @out, whole or not at all. */
+ExitCode mt3_convert_model (
+    const gchar *path, const gchar *out, Mt3DType dtype, GError **error);
 
 /* Prints "mt3-model: MESSAGE" to stderr. */
 void mt3_command_complain (const GError *error);

@@ -54,8 +54,9 @@ convert (const Mt3Archive *archive, const Mt3Report *report, Mt3DType dtype,
   return mt3_safetensors_write (out, &what, error);
 }
 
-static ExitCode
-run (const gchar *path, const gchar *out, Mt3DType dtype, GError **error)
+ExitCode
+mt3_convert_model (
+    const gchar *path, const gchar *out, Mt3DType dtype, GError **error)
 {
   g_autoptr (Mt3Archive) archive = mt3_archive_read (path, error);
   g_autoptr (Mt3Report) report = NULL;
@@ -111,7 +112,7 @@ mt3_command_convert (int argc, char **argv)
         "mt3-model convert: dtype %s; expected f32 or f16\n", dtype_name);
     return EXIT_USAGE;
   }
-  code = run (argv[1], argv[2], dtype, &error);
+  code = mt3_convert_model (argv[1], argv[2], dtype, &error);
   if (error != NULL)
     mt3_command_complain (error);
   return code;

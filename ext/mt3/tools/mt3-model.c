@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * mt3-model: looks at, verifies and converts MT3 checkpoints.
+ * mt3-model: looks at, verifies, converts and downloads MT3 checkpoints.
  */
 #include "config.h"
 #include "tools/commands.h"
@@ -9,10 +9,11 @@
 
 static const gchar usage[] =
     "Usage:\n"
-    "  mt3-model COMMAND [OPTION...] MODEL\n"
+    "  mt3-model COMMAND [OPTION...] [MODEL]\n"
     "\n"
-    "Looks at, verifies and converts MT3 checkpoints. MODEL is a T5X\n"
-    "checkpoint directory or a .safetensors file (T5X or Hugging Face names).\n"
+    "Looks at, verifies, converts and downloads MT3 checkpoints. MODEL is a\n"
+    "T5X checkpoint directory, a .safetensors file or a PyTorch state dict\n"
+    "(.pth), the latter two under T5X or Hugging Face names.\n"
     "\n"
     "Commands:\n"
     "  inspect MODEL                   what the model is, how its tensors map "
@@ -22,6 +23,9 @@ static const gchar usage[] =
     "value;\n"
     "                                  print the SHA-256 of the files\n"
     "  convert MODEL OUT.safetensors   write a .safetensors file\n"
+    "  fetch                           download the published model and "
+    "install\n"
+    "                                  it where mt3transcribe finds it\n"
     "\n"
     "\"mt3-model COMMAND --help\" explains a command.\n"
     "\n"
@@ -29,7 +33,7 @@ static const gchar usage[] =
     "  0  done, the model is sound\n"
     "  1  the model differs from MT3, or from the SHA-256 given\n"
     "  2  wrong arguments\n"
-    "  3  a file cannot be read or written\n";
+    "  3  a file cannot be read, written or downloaded\n";
 
 static const struct {
   const gchar *name;
@@ -38,6 +42,7 @@ static const struct {
     {"inspect", mt3_command_inspect},
     {"verify", mt3_command_verify},
     {"convert", mt3_command_convert},
+    {"fetch", mt3_command_fetch},
 };
 
 gboolean
