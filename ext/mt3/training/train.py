@@ -289,7 +289,7 @@ def parse_options(arguments=None):
     parser.add_argument('--stop-after', type=float, metavar='MINUTES')
     parser.add_argument('--init', help='a .safetensors model to start from')
     parser.add_argument('--batch', type=int, default=512)
-    parser.add_argument('--short-tokens', type=int, default=224)
+    parser.add_argument('--short-tokens', type=int, default=192)
     parser.add_argument('--long-tokens', type=int, default=512)
     parser.add_argument('--rate', type=float, default=2e-3)
     parser.add_argument('--mistakes', type=float, default=0.02)
