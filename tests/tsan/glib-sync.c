@@ -125,3 +125,39 @@ g_once_init_leave (volatile void *location, gsize result)
   release ((void *) location);
   real (location, result);
 }
+
+/* A queue has its lock inside of GLib. */
+void
+g_async_queue_push (GAsyncQueue *queue, gpointer data)
+{
+  REAL (g_async_queue_push);
+  release (queue);
+  real (queue, data);
+}
+
+gpointer
+g_async_queue_pop (GAsyncQueue *queue)
+{
+  REAL (g_async_queue_pop);
+  gpointer data = real (queue);
+  acquire (queue);
+  return data;
+}
+
+gpointer
+g_async_queue_try_pop (GAsyncQueue *queue)
+{
+  REAL (g_async_queue_try_pop);
+  gpointer data = real (queue);
+  acquire (queue);
+  return data;
+}
+
+gpointer
+g_async_queue_timeout_pop (GAsyncQueue *queue, guint64 timeout)
+{
+  REAL (g_async_queue_timeout_pop);
+  gpointer data = real (queue, timeout);
+  acquire (queue);
+  return data;
+}
