@@ -50,6 +50,32 @@ def transcribe(model_path, folder, device, batch=256):
     return results
 
 
+def notes_in_nothing(model_path, device):
+    """How many notes are heard in silence, dither, noise and hum."""
+    import torch
+
+    import native
+    import weights
+    from frontend import LogMel, windows_of
+
+    model, _ = weights.load(model_path, device)
+    config = model.config
+    torch.manual_seed(0)
+    n = 4 * config.window_frames * config.hop_length
+    time = torch.arange(n) / config.sample_rate
+    log_mel = LogMel(config).to(device)
+    heard = {}
+    for name, audio in (
+            ('silence', torch.zeros(n)),
+            ('dither', torch.randint(-1, 2, (n,)) / 32768),
+            ('quiet noise', torch.randn(n) * 1e-3),
+            ('loud noise', torch.randn(n) * 0.1),
+            ('hum', 0.01 * torch.sin(2 * torch.pi * 50 * time))):
+        windows = windows_of(audio.to(device), config, log_mel)
+        heard[name] = len(native.decode(config, model.greedy(windows)))
+    return heard
+
+
 def score(results, folder):
     """Prints each kind's mean scores; nothing without the libraries."""
     try:
@@ -93,6 +119,8 @@ def main():
     windows = [w for result in results.values() for w in result['windows']]
     print(f'{len(windows)} windows, {sum(len(w[0]) for w in windows)} tokens, '
           f'{sum(not w[1] for w in windows)} windows without an end')
+    if options.model and not options.scores_of:
+        print('notes in', notes_in_nothing(options.model, options.device))
     score(results, options.clips)
 
 
