@@ -12,6 +12,7 @@
 #define OVERSAMPLING 3
 #define TAPS 97
 #define DRUM_BANK 128
+#define LAST_KIT 48
 #define FIRST_KEY 21
 #define LAST_KEY 108
 #define FIRST_DRUM 27
@@ -75,11 +76,14 @@ is_acoustic_kit (const gchar *name)
   return FALSE;
 }
 
-/* The other banks hold the same sounds with other controllers. */
+/* The other banks hold the same sounds with other controllers; kits past the
+ * orchestra's are marching bands and effects with a handful of keys. */
 static gboolean
-is_wanted_bank (gint bank)
+is_wanted (gint bank, gint program)
 {
-  return bank == 0 || bank == 8 || bank == 16 || bank == DRUM_BANK;
+  if (bank == DRUM_BANK)
+    return program <= LAST_KIT;
+  return bank == 0 || bank == 8 || bank == 16;
 }
 
 GArray *
@@ -108,7 +112,7 @@ mt3_font_presets (const gchar *path, guint8 source, GError **error)
         .source = source,
     };
 
-    if (is_wanted_bank (bank))
+    if (is_wanted (bank, preset.program))
       g_array_append_val (presets, preset);
   }
   return presets;

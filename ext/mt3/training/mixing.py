@@ -54,7 +54,7 @@ if triton:
                 period = 2.0 * (last - loop)
                 y = (at - loop) - tl.floor((at - loop) / period) * period
                 y = loop + tl.where(y > 0.5 * period, period - y, y)
-                at = tl.where((loop >= 0) & (at >= last), y, at)
+                at = tl.where(loop >= 0, tl.where(at >= last, y, at), at)
                 heard = (x >= 0) & (at >= 0) & (at <= last)
                 whole = tl.floor(at)
                 address = bank + tl.load(first + index) + whole.to(tl.int32)
