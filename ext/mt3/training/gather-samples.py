@@ -77,7 +77,8 @@ def main():
     lines = []
     for reader, read in readers.items():
         folder = getattr(options, reader)
-        for name, program, key, velocity, path in read(folder) if folder else ():
+        notes = read(folder) if folder else ()
+        for name, program, key, velocity, path in notes:
             target = f'{name}-{key}-{velocity}.flac'
             audio.write_flac(options.out / target,
                              from_attack(audio.read(path)))
