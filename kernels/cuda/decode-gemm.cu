@@ -15,16 +15,19 @@
 #include "device.cuh"
 
 #define MAX_WARPS 8
+#define MIN_WARPS 6 /* that finish results, whatever k leaves to multiply */
 #define SLICE 64 /* terms of one warp at a time */
 
-/* The tile of a block: ROWS * 8 batch rows by COLUMNS * 16 results, summed
+/* @n_warps in the kernel: those that share k; all finish results.
+ *
+ * The tile of a block: ROWS * 8 batch rows by COLUMNS * 16 results, summed
  * over the warps PASS * 8 rows at a time. */
 template <int ROWS, int COLUMNS> struct Tile {
   static constexpr int pass = ROWS < 4 ? ROWS : 4;
   static constexpr int stride = COLUMNS * 16 + 4; /* no bank conflicts */
   static constexpr int pairs = pass * 8 * COLUMNS * 8;
-  /* pairs of results that one of at least 6 warps' threads finishes */
-  static constexpr int pairs_a_thread = (pairs + 191) / 192;
+  static constexpr int pairs_a_thread =
+      (pairs + MIN_WARPS * 32 - 1) / (MIN_WARPS * 32);
 };
 
 /* Blocks that a multiprocessor should have room for: those of this kernel, of
@@ -236,12 +239,13 @@ load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
 static __global__ void
 __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
-    decode_gemm_kernel (const Mt3CudaDecodeGemm a)
+    decode_gemm_kernel (const Mt3CudaDecodeGemm a, int n_warps)
 {
   using T = Tile<ROWS, COLUMNS>;
   __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
   __shared__ RowInfo<ROWS> info;
-  const int warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
+  const int warp = threadIdx.x / 32;
+  const bool multiplies = warp < n_warps;
   const int row0 = blockIdx.y * ROWS * 8, column0 = blockIdx.x * COLUMNS * 16;
   Weights<COLUMNS, EXACT ? 2 : 1> w;
   Sums<EXACT, ROWS, COLUMNS> sums = {};
@@ -251,7 +255,8 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
    * caches ahead. */
   if (a.cross_query == nullptr)
     dependent_launch ();
-  load_weights<EXACT> (w, a, warp * SLICE);
+  if (multiplies)
+    load_weights<EXACT> (w, a, warp * SLICE);
   dependent_wait ();
   if (a.cross_query != nullptr)
     dependent_launch ();
@@ -274,7 +279,8 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
   if (normalised && group < ROWS * 8)
     squares = load_squares (
         a.squares + (size_t) (row0 + group) * (a.k / 16), a.k / 16);
-  multiply_slice (sums, w, a, row0, warp * SLICE);
+  if (multiplies)
+    multiply_slice (sums, w, a, row0, warp * SLICE);
 #pragma unroll 1
   for (int row = group; row < ROWS * 8; row += stretch) {
     if (normalised && row > group)
@@ -285,7 +291,8 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
       info.factor[row] = factor / activation_scale<EXACT> ();
   }
 #pragma unroll 1
-  for (int k0 = (warp + n_warps) * SLICE; k0 < a.k; k0 += n_warps * SLICE) {
+  for (int k0 = (warp + n_warps) * SLICE; multiplies && k0 < a.k;
+       k0 += n_warps * SLICE) {
     load_weights<EXACT> (w, a, k0);
     multiply_slice (sums, w, a, row0, k0);
   }
@@ -296,7 +303,8 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
       load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0 + pass * 8);
       __syncthreads ();
     }
-    store_sums (shared, sums, pass);
+    if (multiplies)
+      store_sums (shared, sums, pass);
     __syncthreads ();
 #pragma unroll
     for (int i = 0; i < T::pairs_a_thread; i++) {
@@ -332,7 +340,8 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
   while (a.k / SLICE % n_warps != 0)
     n_warps--;
   return launch_kernel (decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS>,
-      grid, dim3 (n_warps * 32), 0, launch, a);
+      grid, dim3 (32 * (n_warps > MIN_WARPS ? n_warps : MIN_WARPS)), 0, launch,
+      a, n_warps);
 }
 
 /* The smallest tile whose blocks find a multiprocessor each, or the largest:
