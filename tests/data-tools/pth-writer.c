@@ -239,9 +239,11 @@ pth_write (const RandomModel *model, const PthOptions *options)
 GBytes *
 pth_write_pickle (gconstpointer pickle, gsize length, gsize storage_size)
 {
-  g_autofree guint8 *storage = g_malloc0 (storage_size);
+  g_autoptr (GByteArray) storage = g_byte_array_new ();
   Zip zip = zip_start (pickle, length);
 
-  zip_add (&zip, "archive/data/0", storage, storage_size);
+  g_byte_array_set_size (storage, (guint) storage_size);
+  memset (storage->data, 0, storage_size);
+  zip_add (&zip, "archive/data/0", storage->data, storage_size);
   return zip_finish (&zip);
 }

@@ -269,7 +269,7 @@ run_binunicode (Reader *reader, guint8 code)
 static gboolean
 run_tuple (Reader *reader, guint8 code)
 {
-  guint from;
+  guint from = 0;
   Mt3PickleValue *tuple;
 
   if (code == 't') {
@@ -297,7 +297,7 @@ run_add_items (Reader *reader, guint8 code)
 {
   Mt3PickleType type =
       code == 'a' || code == 'e' ? MT3_PICKLE_LIST : MT3_PICKLE_DICT;
-  guint each = type == MT3_PICKLE_LIST ? 1 : 2, from;
+  guint each = type == MT3_PICKLE_LIST ? 1 : 2, from = 0;
   Mt3PickleValue *container;
 
   if (code == 'a' || code == 's') {
@@ -541,18 +541,19 @@ Mt3Pickle *
 mt3_pickle_read (GBytes *bytes, const gchar *what,
     const Mt3PickleGlobal *globals, GError **error)
 {
-  g_autoptr (Mt3Pickle) pickle = g_new0 (Mt3Pickle, 1);
+  g_autoptr (GPtrArray) values = g_ptr_array_new_with_free_func (value_free);
   g_autoptr (GPtrArray) stack = g_ptr_array_new ();
   g_autoptr (GArray) marks = g_array_new (FALSE, FALSE, sizeof (guint));
   g_autoptr (GHashTable) memo = g_hash_table_new (NULL, NULL);
-  Reader reader = {
-      .globals = globals, .stack = stack, .marks = marks, .memo = memo};
+  Reader reader = {.globals = globals,
+      .values = values,
+      .stack = stack,
+      .marks = marks,
+      .memo = memo,
+      .what = what};
+  Mt3Pickle *pickle;
 
-  pickle->bytes = g_bytes_ref (bytes);
-  pickle->values = g_ptr_array_new_with_free_func (value_free);
   reader.data = g_bytes_get_data (bytes, &reader.length);
-  reader.values = pickle->values;
-  reader.what = what;
   if (reader.length > MT3_PICKLE_MAX_BYTES)
     fail (&reader, "%" G_GSIZE_FORMAT " bytes of pickle; expected at most %u",
         reader.length, MT3_PICKLE_MAX_BYTES);
@@ -562,8 +563,11 @@ mt3_pickle_read (GBytes *bytes, const gchar *what,
     g_propagate_error (error, reader.error);
     return NULL;
   }
+  pickle = g_new (Mt3Pickle, 1);
+  pickle->bytes = g_bytes_ref (bytes);
+  pickle->values = g_steal_pointer (&values);
   pickle->root = reader.root;
-  return g_steal_pointer (&pickle);
+  return pickle;
 }
 
 void

@@ -101,11 +101,11 @@ find_pickle (Reader *reader, GError **error)
       n++;
     }
   }
-  if (n != 1)
-    return fail (reader, error,
-        "a zip file with %u entries data.pkl; expected the one of torch.save",
-        n);
-  return TRUE;
+  if (n == 1)
+    return TRUE;
+  fail (reader, error,
+      "a zip file with %u entries data.pkl; expected the one of torch.save", n);
+  return FALSE;
 }
 
 /* Storages are saved in the byte order of the machine that wrote them. */

@@ -100,7 +100,8 @@ static gboolean
 add_entry (
     Reader *reader, const gchar *name, const guint8 *header, GError **error)
 {
-  gsize size = read_u32 (header + 20), local = read_u32 (header + 42), begin;
+  gsize size = read_u32 (header + 20), local = read_u32 (header + 42),
+        begin = 0;
 
   if (read_u16 (header + 8) & FLAG_ENCRYPTED)
     return fail (reader, error, "entry %s is encrypted", name);

@@ -299,10 +299,9 @@ parse (int *argc, char ***argv, Options *options)
   return mt3_command_parse (argc, argv, NULL,
       "Downloads the multitrack model that Google Magenta publishes (170 MB),\n"
       "checks the SHA-256 of each file, and writes it as .safetensors where\n"
-      "mt3transcribe finds it. What a broken download brought is kept, and "
-      "the\n"
-      "same command goes on from there. The model appears only once it is "
-      "whole.\n"
+      "mt3transcribe finds it. The model appears only once it is whole. What "
+      "a\n"
+      "broken download brought is kept; the same command goes on from there.\n"
       "\n"
       "--url names a copy of that model; with --sha256, any other: a file\n"
       "(.safetensors, .pth), or a T5X folder with its list of files in\n"

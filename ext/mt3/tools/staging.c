@@ -25,47 +25,51 @@ make_folder (const gchar *path, GError **error)
   return FALSE;
 }
 
-/* Some network file systems know no locks: then two processes would fetch the
- * same bytes twice, which their digests survive. */
-static gboolean
-lock (Mt3Staging *staging, GError **error)
+/* An open and locked file in the folder, or -1. Some network file systems know
+ * no locks: then two processes would fetch the same bytes twice, which their
+ * digests survive. */
+static int
+lock (const gchar *folder, GError **error)
 {
-  g_autofree gchar *path = g_build_filename (staging->path, LOCK_NAME, NULL);
+  g_autofree gchar *path = g_build_filename (folder, LOCK_NAME, NULL);
+  int fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-  staging->lock = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (staging->lock < 0) {
+  if (fd < 0) {
     g_set_error (error, MT3_ERROR, MT3_ERROR_IO, "cannot write %s: %s", path,
         g_strerror (errno));
-    return FALSE;
+    return -1;
   }
-  if (flock (staging->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+  if (flock (fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     g_set_error (error, MT3_ERROR, MT3_ERROR_IO,
         "another mt3-model is fetching the same model into %s; wait for it",
-        staging->path);
-    return FALSE;
+        folder);
+    (void) close (fd);
+    return -1;
   }
-  return TRUE;
+  return fd;
 }
 
 Mt3Staging *
 mt3_staging_open (const gchar *key, GError **error)
 {
-  g_autoptr (Mt3Staging) staging = g_new0 (Mt3Staging, 1);
   g_autofree gchar *name = g_strconcat ("fetch-", key, NULL);
-
-  staging->lock = -1;
-  staging->path =
+  g_autofree gchar *path =
       g_build_filename (g_get_user_cache_dir (), "gst-mt3", name, NULL);
-  if (!make_folder (staging->path, error) || !lock (staging, error))
+  int fd = make_folder (path, error) ? lock (path, error) : -1;
+  Mt3Staging *staging;
+
+  if (fd < 0)
     return NULL;
-  return g_steal_pointer (&staging);
+  staging = g_new (Mt3Staging, 1);
+  staging->path = g_steal_pointer (&path);
+  staging->lock = fd;
+  return staging;
 }
 
 void
 mt3_staging_close (Mt3Staging *staging)
 {
-  if (staging->lock >= 0)
-    (void) close (staging->lock);
+  (void) close (staging->lock);
   g_free (staging->path);
   g_free (staging);
 }
