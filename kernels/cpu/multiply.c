@@ -97,7 +97,6 @@ multiply_tile_bf16 (const Mt3Product *product, size_t row, size_t n_rows,
 
 /* From so many tiles on, what a tile prefetches is little beside its work. */
 #define MANY_TILES 6
-#define CACHE_LINE 64
 
 /* What tile @i of @n_tiles fetches of @next. Few tiles fetch while they
  * compute; many fetch their small part at once, beforehand. */

@@ -51,6 +51,17 @@ panel_load (Mt3PanelType type, const void *panel, size_t index)
                                : v16_load ((const float *) panel + index);
 }
 
+ALWAYS_INLINE const char *
+panel_row (Mt3PanelType type, const void *panel, size_t i)
+{
+  return (const char *) panel + i * MT3_PANEL * (type == MT3_PANEL_F16 ? 2 : 4);
+}
+
+#define CACHE_LINE 64
+
+/* Rows of a panel that the first-level cache is asked for ahead. */
+#define NEAR_ROWS 8
+
 /* Memory to bring into the second-level cache while a panel is multiplied:
  * hardware prefetchers stop at page boundaries, and weights and keys are read
  * once and then not for milliseconds. */
@@ -104,6 +115,9 @@ panel_accumulate (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
   for (size_t i = 0; i < k; i++) {
     __builtin_prefetch (prefetch.first + i * prefetch.step, 0, 2);
     __builtin_prefetch (prefetch.second + i * prefetch.step, 0, 2);
+    __builtin_prefetch (panel_row (type, panel, i + NEAR_ROWS), 0, 3);
+    __builtin_prefetch (
+        panel_row (type, panel, i + NEAR_ROWS) + CACHE_LINE, 0, 3);
     panel_step (n_rows, tile, type, in, in_stride, panel, i);
   }
 }
