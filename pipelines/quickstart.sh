@@ -5,7 +5,8 @@
 # From a bare Debian 12 to a transcription: installs packages, builds, finds the
 # model, transcribes AUDIO (any audio or video file) and draws the piano roll.
 # Without AUDIO it renders and transcribes a demo piece. The model is the one
-# of GST_MT3_MODEL (a T5X folder or a safetensors file) or an installed one.
+# of GST_MT3_MODEL or an installed one; without any, Magenta's is downloaded
+# (170 MB) and installed for this user.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -22,27 +23,17 @@ build () {
 }
 
 # The element itself knows where a model may be, and what is wrong with one.
-check_model () {
+find_model () {
   local answer
   answer=$(LC_ALL=C gst-launch-1.0 -q audiotestsrc num-buffers=1 ! \
     mt3transcribe ! fakesink 2>&1) && return
-  grep -m 1 -A 3 GstMt3Transcribe <<<"$answer" >&2 || echo "$answer" >&2
-  if [[ $answer == *'no model found'* ]]; then
-    how_to_get_a_model "$@" >&2
+  if [[ $answer != *'no model found'* ]]; then
+    grep -m 1 -A 3 GstMt3Transcribe <<<"$answer" >&2 || echo "$answer" >&2
+    exit 1
   fi
-  exit 1
-}
-
-how_to_get_a_model () {
-  cat <<EOF
-
-gst-mt3 comes without a model. Google Magenta publishes the one of the MT3
-paper as the folder gs://mt3/checkpoints/mt3, which gsutil copies:
-  gsutil -m cp -r gs://mt3/checkpoints/mt3 .
-Then either name the folder, or install it once for all:
-  GST_MT3_MODEL=mt3 $0 $*
-  $mt3_root/pipelines/convert-model.sh mt3
-EOF
+  say 'None is installed: downloading the one that Google Magenta publishes'
+  mt3-model fetch ||
+    fail 'no model. docs/models.md tells other ways; GST_MT3_MODEL names one'
 }
 
 render_demo () {
@@ -66,7 +57,7 @@ say "Building in $mt3_build"
 build
 
 say 'Looking for the model'
-check_model "$@"
+find_model
 
 if [[ -z $audio ]]; then
   say 'Rendering the demo piece'
