@@ -18,9 +18,7 @@
 #define MIN_WARPS 6 /* that finish results, whatever k leaves to multiply */
 #define SLICE 64 /* terms of one warp at a time */
 
-/* @n_warps in the kernel: those that share k; all finish results.
- *
- * The tile of a block: ROWS * 8 batch rows by COLUMNS * 16 results, summed
+/* The tile of a block: ROWS * 8 batch rows by COLUMNS * 16 results, summed
  * over the warps PASS * 8 rows at a time. */
 template <int ROWS, int COLUMNS> struct Tile {
   static constexpr int pass = ROWS < 4 ? ROWS : 4;
@@ -236,6 +234,7 @@ load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
   }
 }
 
+/* @n_warps: those that share k; all of the block finish results. */
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
 static __global__ void
 __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))

@@ -427,7 +427,8 @@ check_config (const Mt3Config *config, GError **error)
   return FALSE;
 }
 
-/* Dependent launch needs Hopper; MT3_CUDA_DEPENDENT_LAUNCH=0 goes without. */
+/* Dependent launch needs Hopper; GST_MT3_CUDA_DEPENDENT_LAUNCH=0 is the way out
+ * should a driver have trouble with it. */
 static gboolean
 describe (Mt3CudaBackend *self, gboolean *dependent, GError **error)
 {

@@ -51,7 +51,9 @@ mt3_cuda_memory_device (
     self->device_blocks = g_ptr_array_new_with_free_func (free_device);
   g_ptr_array_add (self->device_blocks, block);
   self->device_bytes += bytes;
-  if (!mt3_cuda_check (cudaMemset (block, 0, bytes), doing, error))
+  /* Other streams do not wait for the one that clears. */
+  if (!mt3_cuda_check (cudaMemset (block, 0, bytes), doing, error) ||
+      !mt3_cuda_check (cudaStreamSynchronize (NULL), doing, error))
     return NULL;
   return block;
 }
