@@ -40,13 +40,46 @@ put_key_value (
   }
 }
 
-/* A decoder step reads keys and values once, from far away; the rows of a
- * window pass over those again and again. (Past the last tile this fetches
- * something useless, or nothing.) */
-ALWAYS_INLINE Prefetch
-prefetch_next (const int n_rows, const void *panel, size_t bytes, size_t k)
+/* One panel of a tile of keys or values; @next is fetched meanwhile. */
+ALWAYS_INLINE void
+accumulate_tile (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
+    const float *in, size_t in_stride, const void *panel, size_t k,
+    const void *next)
 {
-  return n_rows == 1 ? prefetch_part (panel, bytes, k, 0, 1) : no_prefetch;
+  if (next != NULL)
+    panel_accumulate_dense (n_rows, tile, type, in, in_stride, panel, k,
+        (Prefetch){next, mt3_panel_bytes (type, k)});
+  else
+    panel_accumulate (n_rows, tile, type, in, in_stride, panel, k);
+}
+
+/* What follows the keys of @tile: those of the next, or the first values. */
+ALWAYS_INLINE const void *
+after_keys (const Mt3Attention *attention, Mt3PanelType type, size_t tile)
+{
+  const Mt3KeyValues *kv = attention->key_values;
+
+  if (attention->next == NULL)
+    return NULL;
+  return (tile + 1) * MT3_PANEL < attention->n_tokens
+             ? tile_keys (kv, tile + 1)
+             : tile_values (kv, type, 0, 0);
+}
+
+/* What follows a panel of values: that of the next tile, or a part of the
+ * first of the next keys. */
+ALWAYS_INLINE const void *
+after_values (
+    const Mt3Attention *attention, Mt3PanelType type, size_t tile, size_t panel)
+{
+  const Mt3KeyValues *kv = attention->key_values;
+
+  if (attention->next == NULL)
+    return NULL;
+  return (tile + 1) * MT3_PANEL < attention->n_tokens
+             ? tile_values (kv, type, tile + 1, panel)
+             : (const char *) attention->next +
+                   panel * mt3_panel_bytes (type, MT3_PANEL);
 }
 
 /* scores[r][token] = q[r] . key[token], whole tiles of tokens */
@@ -62,41 +95,41 @@ score_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
     v16 tile[V16_TILE_ROWS][2];
 
     tile_clear (n_rows, tile);
-    panel_accumulate (n_rows, tile, type, queries, attention->query_stride,
-        tile_keys (kv, t), kv->head_dim,
-        prefetch_next (n_rows, tile_keys (kv, t + 1),
-            mt3_panel_bytes (type, kv->head_dim), kv->head_dim));
+    accumulate_tile (n_rows, tile, type, queries, attention->query_stride,
+        tile_keys (kv, t), kv->head_dim, after_keys (attention, type, t));
     tile_store (n_rows, tile, scores + t * MT3_PANEL, stride);
   }
 }
 
 /* sums[r] = weights[r] x values, for the head dimensions of one panel */
 ALWAYS_INLINE void
-weigh_tile (const int n_rows, Mt3PanelType type, const Mt3KeyValues *kv,
-    size_t panel, size_t n_tokens, const float *weights, size_t stride,
-    float *sums)
+weigh_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
+    size_t panel, const float *weights, size_t stride, float *sums)
 {
+  const Mt3KeyValues *kv = attention->key_values;
+  size_t n_tokens = attention->n_tokens;
   v16 tile[V16_TILE_ROWS][2];
 
   tile_clear (n_rows, tile);
   for (size_t t = 0; t < n_tokens; t += MT3_PANEL)
-    panel_accumulate (n_rows, tile, type, weights + t, stride,
+    accumulate_tile (n_rows, tile, type, weights + t, stride,
         tile_values (kv, type, t / MT3_PANEL, panel),
         n_tokens - t < MT3_PANEL ? n_tokens - t : MT3_PANEL,
-        prefetch_next (n_rows, tile_values (kv, type, t / MT3_PANEL + 1, panel),
-            mt3_panel_bytes (type, MT3_PANEL), MT3_PANEL));
+        after_values (attention, type, t / MT3_PANEL, panel));
   tile_store (n_rows, tile, sums, MT3_PANEL);
 }
 
-/* out = sums / total, as far as the head goes */
+/* out = sums / total, @width of them; sums are whole panels */
 static void
-finish_head (const float *sums, float total, size_t width, float *out)
+divide (const float *sums, float total, size_t width, float *out)
 {
-  float divided[MT3_PANEL];
+  for (size_t i = 0; i < width; i += V16_LANES) {
+    float divided[V16_LANES];
+    size_t n = width - i < V16_LANES ? width - i : V16_LANES;
 
-  for (size_t i = 0; i < MT3_PANEL; i += V16_LANES)
-    v16_store (divided + i, v16_div (v16_load (sums + i), v16_set (total)));
-  memcpy (out, divided, width * sizeof (float));
+    v16_store (divided, v16_div (v16_load (sums + i), v16_set (total)));
+    memcpy (out + i, divided, n * sizeof (float));
+  }
 }
 
 /* x = e^(x - max), sum returned; whole vectors are written. */
@@ -145,13 +178,13 @@ attend_tile (
     size_t width = kv->head_dim - d < MT3_PANEL ? kv->head_dim - d : MT3_PANEL;
 
     if (kv->type == MT3_PANEL_F16)
-      WITH_CONSTANT_ROWS (n_rows, weigh_tile, MT3_PANEL_F16, kv, d / MT3_PANEL,
-          attention->n_tokens, scores, stride, sums)
+      WITH_CONSTANT_ROWS (n_rows, weigh_tile, MT3_PANEL_F16, attention,
+          d / MT3_PANEL, scores, stride, sums)
     else
-      WITH_CONSTANT_ROWS (n_rows, weigh_tile, MT3_PANEL_F32, kv, d / MT3_PANEL,
-          attention->n_tokens, scores, stride, sums)
+      WITH_CONSTANT_ROWS (n_rows, weigh_tile, MT3_PANEL_F32, attention,
+          d / MT3_PANEL, scores, stride, sums)
     for (size_t r = 0; r < n_rows; r++)
-      finish_head (sums + r * MT3_PANEL, totals[r], width,
+      divide (sums + r * MT3_PANEL, totals[r], width,
           out + r * attention->out_stride + d);
   }
 }
@@ -166,6 +199,150 @@ attend (
     size_t start = tile_start (n_rows, n_tiles, i);
 
     attend_tile (attention, row + start,
+        tile_start (n_rows, n_tiles, i + 1) - start, scratch);
+  }
+}
+
+ALWAYS_INLINE void
+prefetch_number (Mt3PanelType type, const void *numbers, size_t i)
+{
+  __builtin_prefetch (
+      (const char *) numbers + i * (type == MT3_PANEL_F16 ? 2 : 4));
+}
+
+/* Few rows of queries leave room for wide tiles. */
+#define WIDE 4
+#define WIDE_ROWS (V16_TILE_ROWS / 2)
+
+ALWAYS_INLINE void
+wide_clear (const int n_rows, v16 (*tile)[WIDE])
+{
+#pragma GCC unroll 16
+  for (int r = 0; r < n_rows; r++)
+    for (int j = 0; j < WIDE; j++)
+      tile[r][j] = v16_set (0.0f);
+}
+
+/* scores[r][token + 0 .. 3]: products of query rows and rows of numbers, lane
+ * by lane and then over the lanes. */
+ALWAYS_INLINE void
+score_four (const int n_rows, const Mt3RowAttention *attention,
+    Mt3PanelType type, size_t row, size_t token, float *scores, size_t stride)
+{
+  const float *queries = attention->queries + row * attention->query_stride;
+  size_t width = attention->width, last = attention->n_tokens - 1;
+  size_t first[WIDE];
+  v16 tile[WIDE_ROWS][WIDE];
+
+  /* Past the last token stands the last again. */
+  for (size_t j = 0; j < WIDE; j++)
+    first[j] = (token + j < last ? token + j : last) * width;
+  wide_clear (n_rows, tile);
+  for (size_t i = 0; i < width; i += V16_LANES) {
+    v16 numbers[WIDE];
+
+#pragma GCC unroll 4
+    for (int j = 0; j < WIDE; j++) {
+      prefetch_number (type, attention->rows, first[j] + WIDE * width + i);
+      numbers[j] = panel_load (type, attention->rows, first[j] + i);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < n_rows; r++) {
+      v16 query = v16_load (queries + r * attention->query_stride + i);
+
+      V16_KEEP (query);
+#pragma GCC unroll 4
+      for (int j = 0; j < WIDE; j++)
+        tile[r][j] = v16_fma (query, numbers[j], tile[r][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < n_rows; r++)
+    for (int j = 0; j < WIDE; j++)
+      scores[r * stride + token + j] = v16_sum (tile[r][j]);
+}
+
+ALWAYS_INLINE void
+score_rows (const int n_rows, Mt3PanelType type,
+    const Mt3RowAttention *attention, size_t row, size_t stride, float *scores)
+{
+  for (size_t t = 0; t < attention->n_tokens; t += WIDE)
+    score_four (n_rows, attention, type, row, t, scores, stride);
+}
+
+/* sums[r] = weights[r] x rows, for two panels of columns */
+ALWAYS_INLINE void
+weigh_rows (const int n_rows, Mt3PanelType type,
+    const Mt3RowAttention *attention, size_t column, const float *weights,
+    size_t stride, float *sums)
+{
+  v16 tile[WIDE_ROWS][WIDE];
+
+  wide_clear (n_rows, tile);
+  for (size_t t = 0; t < attention->n_tokens; t++) {
+    v16 numbers[WIDE];
+
+#pragma GCC unroll 4
+    for (int j = 0; j < WIDE; j++)
+      numbers[j] = panel_load (
+          type, attention->rows, t * attention->width + column + j * V16_LANES);
+#pragma GCC unroll 16
+    for (int r = 0; r < n_rows; r++) {
+      v16 weight = v16_set (weights[r * stride + t]);
+
+#pragma GCC unroll 4
+      for (int j = 0; j < WIDE; j++)
+        tile[r][j] = v16_fma (weight, numbers[j], tile[r][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < n_rows; r++)
+    for (int j = 0; j < WIDE; j++)
+      v16_store (sums + r * WIDE * V16_LANES + j * V16_LANES, tile[r][j]);
+}
+
+static void
+attend_rows_tile (
+    const Mt3RowAttention *attention, size_t row, size_t n_rows, float *scores)
+{
+  const size_t step = WIDE * V16_LANES;
+  size_t stride = mt3_round_up (attention->n_tokens, MT3_PANEL);
+  float *out = attention->out + row * attention->out_stride;
+  float totals[WIDE_ROWS], sums[WIDE_ROWS * WIDE * V16_LANES];
+
+  if (attention->type == MT3_PANEL_F16)
+    WITH_CONSTANT_FEW_ROWS (
+        n_rows, score_rows, MT3_PANEL_F16, attention, row, stride, scores)
+  else
+    WITH_CONSTANT_FEW_ROWS (
+        n_rows, score_rows, MT3_PANEL_F32, attention, row, stride, scores)
+
+  for (size_t r = 0; r < n_rows; r++)
+    totals[r] = exponentials (scores + r * stride, attention->n_tokens);
+
+  for (size_t i = 0; i < attention->width; i += step) {
+    if (attention->type == MT3_PANEL_F16)
+      WITH_CONSTANT_FEW_ROWS (
+          n_rows, weigh_rows, MT3_PANEL_F16, attention, i, scores, stride, sums)
+    else
+      WITH_CONSTANT_FEW_ROWS (
+          n_rows, weigh_rows, MT3_PANEL_F32, attention, i, scores, stride, sums)
+    for (size_t r = 0; r < n_rows; r++)
+      divide (sums + r * step, totals[r], step,
+          out + r * attention->out_stride + i);
+  }
+}
+
+static void
+attend_rows (
+    const Mt3RowAttention *attention, size_t row, size_t n_rows, float *scratch)
+{
+  size_t n_tiles = (n_rows + WIDE_ROWS - 1) / WIDE_ROWS;
+
+  for (size_t i = 0; i < n_tiles; i++) {
+    size_t start = tile_start (n_rows, n_tiles, i);
+
+    attend_rows_tile (attention, row + start,
         tile_start (n_rows, n_tiles, i + 1) - start, scratch);
   }
 }

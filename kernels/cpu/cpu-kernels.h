@@ -35,6 +35,10 @@ typedef enum {
  * @n_panels: the outputs, MT3_PANEL at a time
  * @panels: n_panels times [n_rows][MT3_PANEL]
  *
+ * @n_blocks: more than 1 for a block-diagonal matrix, whose blocks have
+ *   n_panels / n_blocks panels each
+ * @block_stride: from the inputs of one block to those of the next
+ *
  * A weight matrix, cut into panels of columns: the order in which the
  * multiplication reads it.
  */
@@ -43,6 +47,8 @@ typedef struct {
   size_t n_rows;
   size_t n_panels;
   const void *panels;
+  size_t n_blocks;
+  size_t block_stride;
 } Mt3Matrix;
 
 static inline size_t
@@ -116,15 +122,40 @@ mt3_key_value_tile_bytes (Mt3PanelType type, size_t head_dim)
              mt3_panel_bytes (type, MT3_PANEL);
 }
 
-/* Queries of one head against its keys and values. */
+/**
+ * Mt3Attention:
+ * @next: %NULL when the rows of a window pass over the keys and values again
+ *   and again. Otherwise these come from afar, and so does what is read after
+ *   them: the tiles at @next.
+ *
+ * Queries against keys and values.
+ */
 typedef struct {
   const Mt3KeyValues *key_values;
+  const void *next;
   size_t n_tokens;
   const float *queries;
   size_t query_stride;
   float *out;
   size_t out_stride;
 } Mt3Attention;
+
+/**
+ * Mt3RowAttention:
+ * @rows: n_tokens rows of @width numbers (whole pairs of panels, zeros where
+ *   padded) that are keys and values at once: cross-attention looks at the
+ *   encoder's output itself
+ */
+typedef struct {
+  Mt3PanelType type; /* F32 or F16 */
+  const void *rows;
+  size_t n_tokens;
+  size_t width;
+  const float *queries;
+  size_t query_stride;
+  float *out;
+  size_t out_stride;
+} Mt3RowAttention;
 
 typedef struct {
   const char *name; /* "AVX-512" */
@@ -161,6 +192,10 @@ typedef struct {
   void (*log_mel) (const Mt3LogMel *plan, const float *samples,
       size_t n_samples, size_t frame, size_t n_frames, float *out,
       size_t out_stride, void *scratch);
+
+  /* The same with rows that are keys and values at once. */
+  void (*attend_rows) (const Mt3RowAttention *attention, size_t row,
+      size_t n_rows, float *scratch);
 
   /* log (sum (e^x)); @largest: index of the first of the largest. */
   float (*log_sum_exp) (const float *x, size_t n, size_t *largest);

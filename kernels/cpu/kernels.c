@@ -20,6 +20,7 @@ const Mt3CpuKernels MT3_KERNELS = {
     .rms_norm = rms_norm,
     .put_key_value = put_key_value,
     .attend = attend,
+    .attend_rows = attend_rows,
     .log_mel = log_mel,
     .log_sum_exp = log_sum_exp,
 };

@@ -46,6 +46,18 @@ matrix_panel (const Mt3Matrix *matrix, size_t panel)
          panel * mt3_panel_bytes (matrix->type, matrix->n_rows);
 }
 
+/* The first input of a panel's block. */
+ALWAYS_INLINE size_t
+matrix_input (const Mt3Matrix *matrix, size_t panel)
+{
+  return matrix->n_blocks <= 1 ? 0
+                               : panel / (matrix->n_panels / matrix->n_blocks) *
+                                     matrix->block_stride;
+}
+
+/* To fetch for each row of a panel: more than this is much. */
+#define DENSE_BYTES (CACHE_LINE / 4)
+
 /* The sums of one tile, before the epilogue: [n_rows][MT3_PANEL]. */
 ALWAYS_INLINE void
 multiply_tile (const int n_rows, Mt3PanelType type, const Mt3Product *product,
@@ -54,17 +66,21 @@ multiply_tile (const int n_rows, Mt3PanelType type, const Mt3Product *product,
   const Mt3Matrix *matrix = product->matrix;
   const char *weights = matrix_panel (matrix, panel);
   size_t stride = product->in_stride;
+  size_t first = row * stride + matrix_input (matrix, panel);
   v16 tile[V16_TILE_ROWS][2];
 
   tile_clear (n_rows, tile);
   if (type == MT3_PANEL_BF16)
-    panel_accumulate_bf16 (n_rows, tile,
-        (const uint16_t *) product->in + row * stride, stride,
-        (const uint32_t *) weights, matrix->n_rows);
+    panel_accumulate_bf16 (n_rows, tile, (const uint16_t *) product->in + first,
+        stride, (const uint32_t *) weights, matrix->n_rows);
+  else if (prefetch.n_bytes > matrix->n_rows * DENSE_BYTES)
+    panel_accumulate_dense (n_rows, tile, type,
+        (const float *) product->in + first, stride, weights, matrix->n_rows,
+        prefetch);
   else
-    panel_accumulate (n_rows, tile, type,
-        (const float *) product->in + row * stride, stride, weights,
-        matrix->n_rows, prefetch);
+    panel_accumulate_sparse (n_rows, tile, type,
+        (const float *) product->in + first, stride, weights, matrix->n_rows,
+        prefetch);
   tile_store (n_rows, tile, sums, MT3_PANEL);
 }
 
@@ -95,25 +111,6 @@ multiply_tile_bf16 (const Mt3Product *product, size_t row, size_t n_rows,
       panel, prefetch, sums)
 }
 
-/* From so many tiles on, what a tile prefetches is little beside its work. */
-#define MANY_TILES 6
-
-/* What tile @i of @n_tiles fetches of @next. Few tiles fetch while they
- * compute; many fetch their small part at once, beforehand. */
-static Prefetch
-prefetch_for_tile (
-    const Mt3Matrix *matrix, const char *next, size_t i, size_t n_tiles)
-{
-  size_t bytes = mt3_panel_bytes (matrix->type, matrix->n_rows);
-
-  if (n_tiles < MANY_TILES)
-    return prefetch_part (next, bytes, matrix->n_rows, i, n_tiles);
-  for (size_t at = bytes * i / n_tiles; at < bytes * (i + 1) / n_tiles;
-       at += CACHE_LINE)
-    __builtin_prefetch (next + at, 0, 2);
-  return no_prefetch;
-}
-
 static void
 multiply (const Mt3Product *product, size_t row, size_t n_rows, size_t panel,
     size_t n_panels)
@@ -125,6 +122,7 @@ multiply (const Mt3Product *product, size_t row, size_t n_rows, size_t panel,
   };
   const Mt3Matrix *matrix = product->matrix;
   TileFunc tile_func = tile_funcs[matrix->type];
+  size_t bytes = mt3_panel_bytes (matrix->type, matrix->n_rows);
   size_t n_tiles = (n_rows + V16_TILE_ROWS - 1) / V16_TILE_ROWS;
 
   /* A panel stays in the second-level cache while all rows pass over it, and
@@ -137,8 +135,9 @@ multiply (const Mt3Product *product, size_t row, size_t n_rows, size_t panel,
       float sums[V16_TILE_ROWS * MT3_PANEL];
 
       if (p + 1 < panel + n_panels)
-        prefetch = prefetch_for_tile (
-            matrix, matrix_panel (matrix, p + 1), i, n_tiles);
+        prefetch =
+            (Prefetch){matrix_panel (matrix, p + 1) + bytes * i / n_tiles,
+                bytes / n_tiles};
       tile_func (product, start, end - start, p, prefetch, sums);
       for (size_t r = start; r < end; r++)
         finish_row (product->epilogue, product->out + r * product->out_stride,

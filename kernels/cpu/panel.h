@@ -13,27 +13,30 @@
  * compiler can keep the tile in registers. */
 #define WITH_CONSTANT_ROWS(n_rows, function, ...)                              \
   switch (n_rows) {                                                            \
-    CASE_ROWS (1, function, __VA_ARGS__)                                       \
-    CASE_ROWS (2, function, __VA_ARGS__)                                       \
-    CASES_3 (function, __VA_ARGS__)                                            \
-    CASES_4_TO_12 (function, __VA_ARGS__)                                      \
+    CASES_HALF_TILE (function, __VA_ARGS__)                                    \
+    CASES_WHOLE_TILE (function, __VA_ARGS__)                                   \
   }
+
+/* The same for up to half as many rows. */
+#define WITH_CONSTANT_FEW_ROWS(n_rows, function, ...)                          \
+  switch (n_rows) {                                                            \
+    CASES_HALF_TILE (function, __VA_ARGS__)                                    \
+  }
+
 #define CASE_ROWS(n, function, ...)                                            \
   case n:                                                                      \
     function (n, __VA_ARGS__);                                                 \
     break;
 
-#if V16_TILE_ROWS >= 3
-#define CASES_3(function, ...) CASE_ROWS (3, function, __VA_ARGS__)
-#else
-#define CASES_3(function, ...)
-#endif
-
 #if V16_TILE_ROWS == 12
-#define CASES_4_TO_12(function, ...)                                           \
+#define CASES_HALF_TILE(function, ...)                                         \
+  CASE_ROWS (1, function, __VA_ARGS__)                                         \
+  CASE_ROWS (2, function, __VA_ARGS__)                                         \
+  CASE_ROWS (3, function, __VA_ARGS__)                                         \
   CASE_ROWS (4, function, __VA_ARGS__)                                         \
   CASE_ROWS (5, function, __VA_ARGS__)                                         \
-  CASE_ROWS (6, function, __VA_ARGS__)                                         \
+  CASE_ROWS (6, function, __VA_ARGS__)
+#define CASES_WHOLE_TILE(function, ...)                                        \
   CASE_ROWS (7, function, __VA_ARGS__)                                         \
   CASE_ROWS (8, function, __VA_ARGS__)                                         \
   CASE_ROWS (9, function, __VA_ARGS__)                                         \
@@ -41,7 +44,14 @@
   CASE_ROWS (11, function, __VA_ARGS__)                                        \
   CASE_ROWS (12, function, __VA_ARGS__)
 #else
-#define CASES_4_TO_12(function, ...)
+#define CASES_HALF_TILE(function, ...) CASE_ROWS (1, function, __VA_ARGS__)
+#if V16_TILE_ROWS == 3
+#define CASES_WHOLE_TILE(function, ...)                                        \
+  CASE_ROWS (2, function, __VA_ARGS__)                                         \
+  CASE_ROWS (3, function, __VA_ARGS__)
+#else
+#define CASES_WHOLE_TILE(function, ...) CASE_ROWS (2, function, __VA_ARGS__)
+#endif
 #endif
 
 ALWAYS_INLINE v16
@@ -66,22 +76,11 @@ panel_row (Mt3PanelType type, const void *panel, size_t i)
  * hardware prefetchers stop at page boundaries, and weights and keys are read
  * once and then not for milliseconds. */
 typedef struct {
-  const char *first; /* two places at a time, so that one is in time */
-  const char *second;
-  size_t step; /* bytes for each row of the panel; 0: nothing to fetch */
+  const char *start;
+  size_t n_bytes;
 } Prefetch;
 
-static const Prefetch no_prefetch = {NULL, NULL, 0};
-
-/* The @part-th of @n_parts of a panel of @bytes, during @n_rows rows. */
-ALWAYS_INLINE Prefetch
-prefetch_part (
-    const void *panel, size_t bytes, size_t n_rows, size_t part, size_t n_parts)
-{
-  const char *first = (const char *) panel + bytes / 2 * part / n_parts;
-
-  return (Prefetch){first, first + bytes / 2, bytes / 2 / (n_rows * n_parts)};
-}
+static const Prefetch no_prefetch = {NULL, 0};
 
 ALWAYS_INLINE void
 panel_step (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
@@ -90,6 +89,8 @@ panel_step (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
   v16 left = panel_load (type, panel, i * MT3_PANEL);
   v16 right = panel_load (type, panel, i * MT3_PANEL + HALF_PANEL);
 
+  V16_KEEP (left);
+  V16_KEEP (right);
 #pragma GCC unroll 16
   for (int r = 0; r < n_rows; r++) {
     v16 x = v16_set (in[r * in_stride + i]);
@@ -99,26 +100,53 @@ panel_step (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
   }
 }
 
+/* Rows of a panel between two fetches of a few lines. */
+#define SPARSE_ROWS 64
+
 /* tile[r] += in[r] x panel, for n_rows rows of length k: one chain of fused
  * multiply-adds, in the order of k, for each of n_rows x MT3_PANEL sums. */
 ALWAYS_INLINE void
 panel_accumulate (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
+    const float *in, size_t in_stride, const void *panel, size_t k)
+{
+  for (size_t i = 0; i < k; i++)
+    panel_step (n_rows, tile, type, in, in_stride, panel, i);
+}
+
+/* The same, fetching as much as it reads, or nearly: two lines with each row,
+ * and the panel itself into the first-level cache. */
+ALWAYS_INLINE void
+panel_accumulate_dense (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
     const float *in, size_t in_stride, const void *panel, size_t k,
     Prefetch prefetch)
 {
-  /* A prefetch costs as much as a load: a tenth when all else is cached. */
-  if (prefetch.step == 0) {
-    for (size_t i = 0; i < k; i++)
-      panel_step (n_rows, tile, type, in, in_stride, panel, i);
-    return;
-  }
+  const char *second = prefetch.start + prefetch.n_bytes / 2;
+  size_t step = prefetch.n_bytes / 2 / k;
+
   for (size_t i = 0; i < k; i++) {
-    __builtin_prefetch (prefetch.first + i * prefetch.step, 0, 2);
-    __builtin_prefetch (prefetch.second + i * prefetch.step, 0, 2);
-    __builtin_prefetch (panel_row (type, panel, i + NEAR_ROWS), 0, 3);
-    __builtin_prefetch (
-        panel_row (type, panel, i + NEAR_ROWS) + CACHE_LINE, 0, 3);
+    const char *near = panel_row (type, panel, i + NEAR_ROWS);
+
+    __builtin_prefetch (prefetch.start + i * step, 0, 2);
+    __builtin_prefetch (second + i * step, 0, 2);
+    __builtin_prefetch (near, 0, 3);
+    __builtin_prefetch (near + CACHE_LINE, 0, 3);
     panel_step (n_rows, tile, type, in, in_stride, panel, i);
+  }
+}
+
+/* The same, fetching little: a prefetch in every row would cost a tenth of
+ * the speed, all of them at once would stall. */
+ALWAYS_INLINE void
+panel_accumulate_sparse (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
+    const float *in, size_t in_stride, const void *panel, size_t k,
+    Prefetch prefetch)
+{
+  for (size_t i = 0; i < k; i += SPARSE_ROWS) {
+    for (size_t at = prefetch.n_bytes * i / k;
+         at < prefetch.n_bytes * (i + SPARSE_ROWS) / k; at += CACHE_LINE)
+      __builtin_prefetch (prefetch.start + at, 0, 2);
+    panel_accumulate (n_rows, tile, type, in + i, in_stride,
+        panel_row (type, panel, i), k - i < SPARSE_ROWS ? k - i : SPARSE_ROWS);
   }
 }
 

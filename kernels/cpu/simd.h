@@ -375,6 +375,14 @@ v16_where_above (v16 x, v16 limit, v16 y)
 
 #endif
 
+/* Keeps a vector that is used twice in a register: the compiler would rather
+ * load it again with each use. */
+#if defined(__AVX512F__)
+#define V16_KEEP(a) __asm__("" : "+v"(a))
+#else
+#define V16_KEEP(a) ((void) (a))
+#endif
+
 /* To the nearest, ties to even; inputs are finite. */
 ALWAYS_INLINE uint16_t
 bf16_from_float (float a)
@@ -423,17 +431,32 @@ v16_add_bf16 (v16 sum, uint32_t pair, const uint32_t *pairs)
 #endif
 
 /* The sum of all lanes: halves, quarters, eighths, pairs. */
+#if defined(__AVX2__)
 ALWAYS_INLINE float
 v16_sum (v16 a)
 {
-  float x[V16_LANES];
+#if defined(__AVX512F__)
+  __m256 eight =
+      _mm256_add_ps (_mm512_castps512_ps256 (a), _mm512_extractf32x8_ps (a, 1));
+#else
+  __m256 eight = _mm256_add_ps (a.lo, a.hi);
+#endif
+  __m128 four = _mm_add_ps (
+      _mm256_castps256_ps128 (eight), _mm256_extractf128_ps (eight, 1));
+  __m128 two = _mm_add_ps (four, _mm_movehl_ps (four, four));
 
-  v16_store (x, a);
+  return _mm_cvtss_f32 (_mm_add_ss (two, _mm_movehdup_ps (two)));
+}
+#else
+ALWAYS_INLINE float
+v16_sum (v16 a)
+{
   for (int width = V16_LANES / 2; width > 0; width /= 2)
     for (int i = 0; i < width; i++)
-      x[i] = x[i] + x[i + width];
-  return x[0];
+      a.x[i] = a.x[i] + a.x[i + width];
+  return a.x[0];
 }
+#endif
 
 ALWAYS_INLINE float
 v16_largest (v16 a)

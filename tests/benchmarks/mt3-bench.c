@@ -251,7 +251,7 @@ report_stages (Mt3Backend *backend, Report *report)
   mt3_cpu_backend_times (backend, &times);
   report_number (report, "log-mel", 1e-6 * times.log_mel / n_runs, "s");
   report_number (report, "encoder", 1e-6 * times.encoder / n_runs, "s");
-  report_number (report, "cross-kv", 1e-6 * times.cross_kv / n_runs, "s");
+  report_number (report, "cross", 1e-6 * times.cross / n_runs, "s");
   report_number (report, "decoder", 1e-6 * times.decoder / n_runs, "s");
   report_number (report, "decoder-attention",
       1e-6 * times.decoder_attention / n_runs, "s");

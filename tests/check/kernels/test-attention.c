@@ -59,8 +59,8 @@ case_new (Size size, Mt3PanelType type, const Mt3CpuKernels *kernels)
   for (gsize i = 0; i < size.n_tokens; i++)
     kernels->put_key_value (
         &c.kv, i, c.keys + i * size.head_dim, c.values + i * size.head_dim);
-  c.attention =
-      (Mt3Attention){NULL, size.n_tokens, c.queries, stride, c.out, stride};
+  c.attention = (Mt3Attention){
+      NULL, NULL, size.n_tokens, c.queries, stride, c.out, stride};
   return c;
 }
 
@@ -174,6 +174,126 @@ START_TEST (test_a_row_does_not_depend_on_the_others)
 }
 END_TEST
 
+/* Rows that are keys and values at once, against the same rows in tiles. */
+typedef struct {
+  gsize n_tokens, width, n_rows;
+} RowsSize;
+
+static const RowsSize rows_sizes[] = {
+    {1, 64, 1},
+    {2, 128, 6},
+    {3, 64, 7},
+    {40, 512, 6},
+    {256, 64, 13},
+    {257, 192, 2},
+};
+
+typedef struct {
+  RowsSize size;
+  gfloat *rows, *queries, *out, *scratch;
+  Mt3RowAttention attention;
+} RowsCase;
+
+static RowsCase
+rows_case_new (RowsSize size, Mt3PanelType type, const Mt3CpuKernels *kernels)
+{
+  gsize n = size.n_tokens * size.width;
+  gfloat *rows = floats_new (n);
+  RowsCase c = {
+      .size = size,
+      .rows = floats_new (n),
+      .queries = floats_new (size.n_rows * size.width),
+      .out = floats_new (size.n_rows * size.width),
+      .scratch = floats_new (mt3_attention_scratch (kernels, size.n_tokens)),
+  };
+
+  fill_random (rows, n, 1, 0.5);
+  fill_random (c.queries, size.n_rows * size.width, 2, 0.5);
+  kernels->pack_panel (type, rows, n / MT3_PANEL, c.rows);
+  free (rows);
+  c.attention = (Mt3RowAttention){type, c.rows, size.n_tokens, size.width,
+      c.queries, size.width, c.out, size.width};
+  return c;
+}
+
+static void
+rows_case_clear (RowsCase *c)
+{
+  free (c->rows);
+  free (c->queries);
+  free (c->out);
+  free (c->scratch);
+}
+
+START_TEST (test_rows_attend_like_tiles)
+{
+  RowsSize size = rows_sizes[_i];
+  const Mt3CpuKernels *kernels = scalar_kernels ();
+  RowsCase c = rows_case_new (size, MT3_PANEL_F32, kernels);
+  gsize tile_bytes = mt3_key_value_tile_bytes (MT3_PANEL_F32, size.width);
+  gsize n_tiles = mt3_round_up (size.n_tokens, MT3_PANEL) / MT3_PANEL;
+  Mt3KeyValues kv = {MT3_PANEL_F32, size.width, tile_bytes,
+      floats_new (n_tiles * tile_bytes / 4)};
+  gfloat *wanted = floats_new (size.n_rows * size.width);
+  Mt3Attention tiles = {
+      &kv, NULL, size.n_tokens, c.queries, size.width, wanted, size.width};
+
+  for (gsize i = 0; i < size.n_tokens; i++)
+    kernels->put_key_value (
+        &kv, i, c.rows + i * size.width, c.rows + i * size.width);
+  kernels->attend (&tiles, 0, size.n_rows, c.scratch);
+  kernels->attend_rows (&c.attention, 0, size.n_rows, c.scratch);
+  check_near (c.out, wanted, size.n_rows * size.width, 2e-5, "rows");
+  free (kv.tiles);
+  free (wanted);
+  rows_case_clear (&c);
+}
+END_TEST
+
+START_TEST (test_rows_agree_bit_for_bit)
+{
+  RowsSize size = rows_sizes[_i];
+  const Mt3PanelType types[] = {MT3_PANEL_F32, MT3_PANEL_F16};
+
+  for (gsize i = 0; i < G_N_ELEMENTS (types); i++) {
+    RowsCase wanted = rows_case_new (size, types[i], scalar_kernels ());
+
+    scalar_kernels ()->attend_rows (
+        &wanted.attention, 0, size.n_rows, wanted.scratch);
+    for (const Mt3CpuKernels *const *k = vector_kernels (); *k != NULL; k++) {
+      RowsCase found = rows_case_new (size, types[i], *k);
+
+      for (gsize row = 0; row < size.n_rows; row++)
+        (*k)->attend_rows (&found.attention, row, 1, found.scratch);
+      check_same_bits (
+          found.out, wanted.out, size.n_rows * size.width, (*k)->name);
+      (*k)->attend_rows (&found.attention, 0, size.n_rows, found.scratch);
+      check_same_bits (
+          found.out, wanted.out, size.n_rows * size.width, (*k)->name);
+      rows_case_clear (&found);
+    }
+    rows_case_clear (&wanted);
+  }
+}
+END_TEST
+
+START_TEST (test_prefetching_changes_nothing)
+{
+  for (const Mt3CpuKernels *const *k = vector_kernels (); *k != NULL; k++) {
+    Case near = case_new (sizes[_i], MT3_PANEL_F32, *k);
+    Case far = case_new (sizes[_i], MT3_PANEL_F32, *k);
+
+    far.attention.next = near.kv.tiles;
+    attend (*k, &near, 0, near.size.n_rows);
+    attend (*k, &far, 0, far.size.n_rows);
+    check_same_bits (
+        far.out, near.out, far.size.n_rows * far.stride, (*k)->name);
+    case_clear (&near);
+    case_clear (&far);
+  }
+}
+END_TEST
+
 /* Scores near 200 occur in the published model. */
 START_TEST (test_large_scores_do_not_overflow)
 {
@@ -203,6 +323,11 @@ main (void)
   tcase_add_loop_test (
       tcase, test_all_instruction_sets_agree_bit_for_bit, 0, n);
   tcase_add_loop_test (tcase, test_a_row_does_not_depend_on_the_others, 0, n);
+  tcase_add_loop_test (tcase, test_prefetching_changes_nothing, 0, n);
+  tcase_add_loop_test (
+      tcase, test_rows_attend_like_tiles, 0, G_N_ELEMENTS (rows_sizes));
+  tcase_add_loop_test (
+      tcase, test_rows_agree_bit_for_bit, 0, G_N_ELEMENTS (rows_sizes));
   tcase_add_test (tcase, test_large_scores_do_not_overflow);
 
   runner = srunner_create (suite);

@@ -216,6 +216,32 @@ START_TEST (test_a_row_does_not_depend_on_the_others)
 }
 END_TEST
 
+/* Each block of a block-diagonal matrix sees its own inputs. */
+START_TEST (test_blocks_multiply_their_own_inputs)
+{
+  const gsize n_blocks = 3, k = 16, stride = 20, n_rows = 5;
+  Case blocks = case_new ((Size){n_rows, n_blocks * stride, 2 * n_blocks},
+      MT3_PANEL_F32, MT3_STORE);
+  Case alone = case_new ((Size){n_rows, k, 2}, MT3_PANEL_F32, MT3_STORE);
+
+  blocks.matrix = (Mt3Matrix){
+      MT3_PANEL_F32, k, 2 * n_blocks, blocks.weights, n_blocks, stride};
+  multiply (scalar_kernels (), &blocks);
+  for (gsize block = 0; block < n_blocks; block++) {
+    alone.matrix.panels = blocks.weights + block * 2 * k * MT3_PANEL;
+    alone.product.in = blocks.in + block * stride;
+    alone.product.in_stride = blocks.product.in_stride;
+    multiply (scalar_kernels (), &alone);
+    for (gsize row = 0; row < n_rows; row++)
+      check_same_bits (
+          blocks.out + row * blocks.product.out_stride + block * 2 * MT3_PANEL,
+          alone.out + row * alone.product.out_stride, 2 * MT3_PANEL, "block");
+  }
+  case_clear (&blocks);
+  case_clear (&alone);
+}
+END_TEST
+
 START_TEST (test_f16_panels_lose_nothing_that_f16_holds)
 {
   Size size = {4, 64, 1};
@@ -265,6 +291,7 @@ main (void)
   tcase_add_loop_test (
       tcase, test_all_instruction_sets_agree_bit_for_bit, 0, 3);
   tcase_add_loop_test (tcase, test_a_row_does_not_depend_on_the_others, 0, 3);
+  tcase_add_test (tcase, test_blocks_multiply_their_own_inputs);
   tcase_add_test (tcase, test_f16_panels_lose_nothing_that_f16_holds);
   tcase_add_loop_test (tcase, test_packing_is_the_same_everywhere, 0, 3);
 

@@ -15,10 +15,10 @@
 
 /* Slots enough to make the products of a step worth reading the weights for,
  * few enough to stay within 400 MiB with the published model. */
-#define DEFAULT_SLOTS 16
+#define DEFAULT_SLOTS 24
 
 /* Tokens whose self-attention memory a free slot keeps. */
-#define KEPT_TOKENS 96
+#define KEPT_TOKENS 192
 
 typedef struct {
   gboolean active;

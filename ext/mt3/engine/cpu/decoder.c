@@ -9,19 +9,20 @@ typedef struct {
   Mt3CpuForward *forward;
   const Mt3CpuDecoderRow *rows;
   guint layer;
+  guint head_parts; /* tasks that the heads of a row are divided into */
 } AttendTask;
 
-static void
-attend (const Mt3CpuForward *forward, const Mt3KeyValues *kv, gsize n_tokens,
-    gsize row, gsize head, gsize thread)
+/* The tiles of one head of a row. */
+static Mt3KeyValues
+self_key_values (const AttendTask *task, gsize row, gsize head)
 {
-  gsize column = head * forward->config.head_dim;
-  Mt3Attention attention = {kv, n_tokens, mt3_row (&forward->qkv, row) + column,
-      forward->qkv.stride, mt3_row (&forward->attended, row) + column,
-      forward->attended.stride};
+  const Mt3CpuForward *forward = task->forward;
+  const Mt3Config *config = &forward->config;
+  gsize tile = task->layer * config->n_heads + head;
 
-  forward->kernels->attend (
-      &attention, 0, 1, mt3_cpu_scratch (forward, thread));
+  return (Mt3KeyValues){forward->kv_type, config->head_dim,
+      config->decoder_layers * config->n_heads * forward->kv_tile_bytes,
+      (guint8 *) task->rows[row].self + tile * forward->kv_tile_bytes};
 }
 
 static void
@@ -30,47 +31,52 @@ attend_self (gpointer data, gsize i, gsize thread)
   const AttendTask *task = data;
   const Mt3CpuForward *forward = task->forward;
   const Mt3Config *config = &forward->config;
-  gsize row = i / config->n_heads, head = i % config->n_heads;
-  gsize n_tiles_a_token = config->decoder_layers * config->n_heads;
-  gsize tile = task->layer * config->n_heads + head;
-  gsize inner = mt3_config_inner (config);
-  const gfloat *key =
-      mt3_row (&forward->qkv, row) + inner + head * config->head_dim;
-  const Mt3CpuDecoderRow *decoder_row = &task->rows[row];
-  Mt3KeyValues kv = {forward->kv_type, config->head_dim,
-      n_tiles_a_token * forward->kv_tile_bytes,
-      (guint8 *) decoder_row->self + tile * forward->kv_tile_bytes};
+  gsize row = i / task->head_parts, part = i % task->head_parts;
+  gsize end = config->n_heads * (part + 1) / task->head_parts;
+  gsize inner = mt3_config_inner (config), position = task->rows[row].position;
 
-  forward->kernels->put_key_value (
-      &kv, decoder_row->position, key, key + inner);
-  attend (forward, &kv, decoder_row->position + 1, row, head, thread);
+  for (gsize head = config->n_heads * part / task->head_parts; head < end;
+       head++) {
+    gsize column = head * config->head_dim;
+    const gfloat *query = mt3_row (&forward->qkv, row) + column;
+    Mt3KeyValues kv = self_key_values (task, row, head);
+    Mt3KeyValues next = self_key_values (task, row, MIN (head + 1, end - 1));
+    Mt3Attention attention = {&kv, next.tiles, position + 1, query, 0,
+        mt3_row (&forward->attended, row) + column, 0};
+
+    forward->kernels->put_key_value (
+        &kv, position, query + inner, query + 2 * inner);
+    forward->kernels->attend (
+        &attention, 0, 1, mt3_cpu_scratch (forward, thread));
+  }
 }
 
+/* The heads are the rows of queries here: all look at the same frames. */
 static void
 attend_cross (gpointer data, gsize i, gsize thread)
 {
   const AttendTask *task = data;
   const Mt3CpuForward *forward = task->forward;
   const Mt3Config *config = &forward->config;
-  gsize row = i / config->n_heads, head = i % config->n_heads;
-  gsize head_bytes = mt3_cpu_forward_cross_bytes (forward) /
-                     config->decoder_layers / config->n_heads;
-  Mt3KeyValues kv = {forward->kv_type, config->head_dim, forward->kv_tile_bytes,
-      (guint8 *) task->rows[row].cross +
-          (task->layer * config->n_heads + head) * head_bytes};
+  gsize row = i / task->head_parts, part = i % task->head_parts;
+  gsize first = config->n_heads * part / task->head_parts;
+  gsize end = config->n_heads * (part + 1) / task->head_parts;
+  gsize width = forward->weights->width;
+  Mt3RowAttention attention = {forward->kv_type, task->rows[row].cross,
+      config->window_frames, width, mt3_row (&forward->queries, row), width,
+      mt3_row (&forward->contexts, row), width};
 
-  attend (forward, &kv, config->window_frames, row, head, thread);
+  forward->kernels->attend_rows (
+      &attention, first, end - first, mt3_cpu_scratch (forward, thread));
 }
 
 static void
-run_attention (AttendTask *task, Mt3PoolFunc function, guint n_rows)
+run_attention (AttendTask *task, Mt3PoolFunc function, guint n_tasks)
 {
-  Mt3CpuForward *forward = task->forward;
   gint64 start = g_get_monotonic_time ();
 
-  mt3_pool_run (
-      forward->pool, function, task, n_rows * forward->config.n_heads);
-  forward->times.decoder_attention += g_get_monotonic_time () - start;
+  mt3_pool_run (task->forward->pool, function, task, n_tasks);
+  task->forward->times.decoder_attention += g_get_monotonic_time () - start;
 }
 
 static void
@@ -78,19 +84,26 @@ decode_layer (
     Mt3CpuForward *forward, guint i, const Mt3CpuDecoderRow *rows, guint n)
 {
   const Mt3CpuDecoderLayer *layer = &forward->weights->decoder[i];
-  AttendTask task = {forward, rows, i};
+  guint n_heads = forward->config.n_heads;
+  guint n_threads = mt3_pool_n_threads (forward->pool);
+  AttendTask task = {
+      forward, rows, i, CLAMP ((n_threads + n - 1) / n, 1, n_heads)};
 
   mt3_cpu_norm (forward, layer->self_norm, n);
   mt3_cpu_multiply (
       forward, &layer->self_qkv, &forward->normed, &forward->qkv, n, MT3_STORE);
-  run_attention (&task, attend_self, n);
+  run_attention (&task, attend_self, n * task.head_parts);
   mt3_cpu_multiply (
       forward, &layer->self_out, &forward->attended, &forward->x, n, MT3_ADD);
 
   mt3_cpu_norm (forward, layer->cross_norm, n);
   mt3_cpu_multiply (forward, &layer->cross_query, &forward->normed,
       &forward->qkv, n, MT3_STORE);
-  run_attention (&task, attend_cross, n);
+  mt3_cpu_multiply (forward, &layer->cross_key, &forward->qkv,
+      &forward->queries, n, MT3_STORE);
+  run_attention (&task, attend_cross, n * task.head_parts);
+  mt3_cpu_multiply (forward, &layer->cross_value, &forward->contexts,
+      &forward->attended, n, MT3_STORE);
   mt3_cpu_multiply (
       forward, &layer->cross_out, &forward->attended, &forward->x, n, MT3_ADD);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * encoder.c: a window of audio to the keys and values of cross-attention.
+ * encoder.c: a window of audio to what the decoder reads of it.
  */
 #include "engine/cpu/parallel.h"
 
@@ -104,7 +104,7 @@ attend_head (gpointer data, gsize i, gsize thread)
   gsize row = i / config->n_heads * QUERY_ROWS;
   gsize column = head * config->head_dim;
   Mt3KeyValues kv = head_key_values (task, head);
-  Mt3Attention attention = {&kv, config->window_frames,
+  Mt3Attention attention = {&kv, NULL, config->window_frames,
       forward->qkv.data + column, forward->qkv.stride,
       forward->attended.data + column, forward->attended.stride};
 
@@ -158,15 +158,13 @@ mt3_cpu_forward_encode (Mt3CpuForward *forward)
 void
 mt3_cpu_forward_cross (Mt3CpuForward *forward, gpointer cross)
 {
-  const Mt3CpuWeights *weights = forward->weights;
-  gsize layer_bytes =
-      mt3_cpu_forward_cross_bytes (forward) / weights->n_decoder_layers;
+  guint n = forward->config.window_frames;
+  gsize row_bytes = mt3_cpu_forward_cross_bytes (forward) / n;
   gint64 start = g_get_monotonic_time ();
 
-  for (guint i = 0; i < weights->n_decoder_layers; i++) {
-    mt3_cpu_multiply (forward, &weights->decoder[i].cross_kv, &forward->normed,
-        &forward->qkv, forward->config.window_frames, MT3_STORE);
-    keep_key_values (forward, 0, (guint8 *) cross + i * layer_bytes);
-  }
-  forward->times.cross_kv += g_get_monotonic_time () - start;
+  for (guint i = 0; i < n; i++)
+    forward->kernels->pack_panel (forward->kv_type,
+        mt3_row (&forward->normed, i), forward->weights->width / MT3_PANEL,
+        (guint8 *) cross + i * row_bytes);
+  forward->times.cross += g_get_monotonic_time () - start;
 }

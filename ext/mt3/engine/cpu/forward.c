@@ -17,7 +17,7 @@
 static gsize
 row_stride (gsize width)
 {
-  return mt3_round_up (width, MT3_PANEL) + MT3_PANEL / 2;
+  return mt3_round_up (width, 2 * MT3_PANEL) + MT3_PANEL / 2;
 }
 
 static gsize
@@ -29,8 +29,8 @@ n_tiles (gsize n_tokens)
 gsize
 mt3_cpu_forward_cross_bytes (const Mt3CpuForward *forward)
 {
-  return n_tiles (forward->config.window_frames) * forward->kv_tile_bytes *
-         forward->config.n_heads * forward->config.decoder_layers;
+  return mt3_panel_bytes (forward->kv_type, forward->weights->width) /
+         MT3_PANEL * forward->config.window_frames;
 }
 
 gsize
@@ -68,6 +68,7 @@ lay_out (Mt3CpuForward *forward, guint8 *memory, gsize n_rows)
   gsize d_ff = MAX (config->encoder_d_ff, config->decoder_d_ff);
   gsize widest = MAX (MAX (config->d_model, config->n_mels),
       MAX (MAX (inner, d_ff), config->vocab_size));
+  gsize absorbed = config->n_heads * forward->weights->width;
   gsize used = 0;
 
 #define TAKE(pointer, bytes)                                                   \
@@ -90,10 +91,15 @@ lay_out (Mt3CpuForward *forward, guint8 *memory, gsize n_rows)
   TAKE_ROWS (forward->x, most_rows, config->d_model);
   TAKE_ROWS (forward->normed, most_rows, MAX (config->d_model, config->n_mels));
   TAKE_ROWS (forward->qkv, most_rows, 3 * inner);
-  TAKE_ROWS (forward->attended, most_rows, inner);
+  TAKE_ROWS (forward->attended, most_rows,
+      config->n_heads * mt3_round_up (config->head_dim, MT3_PANEL));
+  TAKE_ROWS (forward->queries, n_rows, absorbed);
+  TAKE_ROWS (forward->contexts, n_rows, absorbed);
   TAKE_ROWS (forward->gated, most_rows, d_ff);
   TAKE_ROWS (forward->logits, n_rows, config->vocab_size);
-  TAKE (forward->halves, most_rows * (widest + 1) * sizeof (guint16));
+  TAKE (forward->halves,
+      sizeof (guint16) *
+          MAX (most_rows * (widest + 1), n_rows * forward->queries.stride));
   TAKE (forward->encoder_kv, config->n_heads * forward->kv_tile_bytes *
                                  n_tiles (config->window_frames));
   forward->scratch_bytes =

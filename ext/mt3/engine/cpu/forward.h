@@ -29,7 +29,7 @@ mt3_row (const Mt3Rows *rows, gsize i)
 typedef struct {
   guint64 log_mel;
   guint64 encoder;
-  guint64 cross_kv;
+  guint64 cross;
   guint64 decoder;
   guint64 decoder_attention; /* part of decoder */
   guint64 decoder_steps;
@@ -56,6 +56,8 @@ typedef struct {
   Mt3Rows normed;
   Mt3Rows qkv;
   Mt3Rows attended;
+  Mt3Rows queries; /* of cross-attention, [head][width] */
+  Mt3Rows contexts; /* what they found */
   Mt3Rows gated;
   Mt3Rows logits;
   guint16 *halves; /* a product's input as bfloat16 */
@@ -78,8 +80,8 @@ Mt3CpuForward *mt3_cpu_forward_new (const Mt3Model *model,
 void mt3_cpu_forward_free (Mt3CpuForward *forward);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3CpuForward, mt3_cpu_forward_free)
 
-/* Bytes of the cross-attention keys and values of a window:
- * [layer][head][tile]. */
+/* Bytes that the decoder reads of a window: the encoder's output as rows of
+ * width numbers, keys and values at once (see weights.c). */
 gsize mt3_cpu_forward_cross_bytes (const Mt3CpuForward *forward);
 
 /* Bytes of the self-attention keys and values of @n_tokens tokens:
@@ -87,7 +89,7 @@ gsize mt3_cpu_forward_cross_bytes (const Mt3CpuForward *forward);
 gsize mt3_cpu_forward_self_bytes (const Mt3CpuForward *forward, gsize n_tokens);
 
 /* The stages of a window: log-mel into normed, from there the encoder's output
- * into normed again, from there keys and values to @cross. */
+ * into normed again, from there rows to @cross. */
 void mt3_cpu_forward_log_mel (
     Mt3CpuForward *forward, const gfloat *samples, guint n_frames);
 void mt3_cpu_forward_encode (Mt3CpuForward *forward);

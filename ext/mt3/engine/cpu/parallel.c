@@ -62,8 +62,9 @@ mt3_cpu_multiply (Mt3CpuForward *forward, const Mt3Matrix *matrix,
   };
 
   if (matrix->type == MT3_PANEL_BF16) {
-    HalveTask halve = {
-        forward, in, matrix->n_rows, mt3_round_up (matrix->n_rows, 2)};
+    gsize n =
+        matrix->n_rows + matrix->block_stride * (MAX (matrix->n_blocks, 1) - 1);
+    HalveTask halve = {forward, in, n, mt3_round_up (n, 2)};
 
     mt3_pool_run (forward->pool, halve_row, &halve, n_rows);
     task.product.in = forward->halves;

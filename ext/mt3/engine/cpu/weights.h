@@ -27,17 +27,18 @@ typedef struct {
   Mt3Matrix self_out;
   const gfloat *cross_norm;
   Mt3Matrix cross_query;
-  Mt3Matrix cross_out;
+  Mt3Matrix cross_key; /* a block for each head: its key kernel, transposed */
+  Mt3Matrix cross_value; /* a block for each head */
+  Mt3Matrix cross_out; /* from heads padded to whole panels */
   const gfloat *mlp_norm;
   Mt3Matrix gate;
   Mt3Matrix down;
-  Mt3Matrix cross_kv; /* of the encoder's output: used once a window */
 } Mt3CpuDecoderLayer;
 
 /**
  * Mt3CpuWeights:
  * @width: floats in a vector of norm scales or a row of the embedding: d_model
- *   rounded up to a panel, zeros after d_model
+ *   rounded up to a pair of panels, zeros after d_model
  */
 typedef struct {
   guint n_encoder_layers, n_decoder_layers;
