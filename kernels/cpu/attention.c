@@ -162,7 +162,7 @@ attend_tile (
   const Mt3KeyValues *kv = attention->key_values;
   size_t stride = mt3_round_up (attention->n_tokens, MT3_PANEL);
   float *out = attention->out + row * attention->out_stride;
-  float totals[V16_TILE_ROWS], sums[V16_TILE_ROWS * MT3_PANEL];
+  float totals[V16_TILE_ROWS] = {0}, sums[V16_TILE_ROWS * MT3_PANEL];
 
   if (kv->type == MT3_PANEL_F16)
     WITH_CONSTANT_ROWS (
@@ -308,7 +308,7 @@ attend_rows_tile (
   const size_t step = WIDE * V16_LANES;
   size_t stride = mt3_round_up (attention->n_tokens, MT3_PANEL);
   float *out = attention->out + row * attention->out_stride;
-  float totals[WIDE_ROWS], sums[WIDE_ROWS * WIDE * V16_LANES];
+  float totals[WIDE_ROWS] = {0}, sums[WIDE_ROWS * WIDE * V16_LANES];
 
   if (attention->type == MT3_PANEL_F16)
     WITH_CONSTANT_FEW_ROWS (
