@@ -18,25 +18,49 @@ tile_values (
          panel * mt3_panel_bytes (type, MT3_PANEL);
 }
 
-static void
-put_key_value (
-    const Mt3KeyValues *kv, size_t token, const float *key, const float *value)
+ALWAYS_INLINE void
+put_number (Mt3PanelType type, void *panel, size_t i, float number)
+{
+  if (type == MT3_PANEL_F16)
+    ((uint16_t *) panel)[i] = f16_from_float (number);
+  else
+    ((float *) panel)[i] = number;
+}
+
+/* Tokens of one tile. Keys turn: a panel's columns are tokens. */
+ALWAYS_INLINE void
+put_in_tile (Mt3PanelType type, const Mt3KeyValues *kv, size_t token, size_t n,
+    const float *keys, const float *values, size_t stride)
 {
   size_t tile = token / MT3_PANEL, column = token % MT3_PANEL;
 
-  for (size_t d = 0; d < kv->head_dim; d++) {
-    void *keys = tile_keys (kv, tile);
-    void *values = tile_values (kv, kv->type, tile, d / MT3_PANEL);
-    size_t key_index = d * MT3_PANEL + column;
-    size_t value_index = column * MT3_PANEL + d % MT3_PANEL;
+  for (size_t d = 0; d < kv->head_dim; d++)
+    for (size_t i = 0; i < n; i++)
+      put_number (type, tile_keys (kv, tile), d * MT3_PANEL + column + i,
+          keys[i * stride + d]);
+  for (size_t i = 0; i < n; i++)
+    for (size_t d = 0; d < kv->head_dim; d++)
+      put_number (type, tile_values (kv, type, tile, d / MT3_PANEL),
+          (column + i) * MT3_PANEL + d % MT3_PANEL, values[i * stride + d]);
+}
 
-    if (kv->type == MT3_PANEL_F16) {
-      ((uint16_t *) keys)[key_index] = f16_from_float (key[d]);
-      ((uint16_t *) values)[value_index] = f16_from_float (value[d]);
-    } else {
-      ((float *) keys)[key_index] = key[d];
-      ((float *) values)[value_index] = value[d];
-    }
+static void
+put_key_values (const Mt3KeyValues *kv, size_t token, size_t n,
+    const float *keys, const float *values, size_t stride)
+{
+  for (size_t done = 0; done < n;) {
+    size_t left = n - done, space = MT3_PANEL - (token + done) % MT3_PANEL;
+    size_t part = left < space ? left : space;
+    const float *part_keys = keys + done * stride;
+    const float *part_values = values + done * stride;
+
+    if (kv->type == MT3_PANEL_F16)
+      put_in_tile (MT3_PANEL_F16, kv, token + done, part, part_keys,
+          part_values, stride);
+    else
+      put_in_tile (MT3_PANEL_F32, kv, token + done, part, part_keys,
+          part_values, stride);
+    done += part;
   }
 }
 

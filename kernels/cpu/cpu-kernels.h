@@ -177,9 +177,9 @@ typedef struct {
    * from n to the next multiple of 16. */
   void (*rms_norm) (const float *x, const float *scale, size_t n, float *out);
 
-  /* Stores one token's key and value. */
-  void (*put_key_value) (const Mt3KeyValues *key_values, size_t token,
-      const float *key, const float *value);
+  /* Stores the keys and values of n tokens, rows of @stride, from @token on. */
+  void (*put_key_values) (const Mt3KeyValues *key_values, size_t token,
+      size_t n, const float *keys, const float *values, size_t stride);
 
   /* out = softmax (q K) V, without scaling (MT3 folds it into q).
    * @scratch: mt3_attention_scratch() floats */

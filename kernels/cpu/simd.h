@@ -297,7 +297,8 @@ v16_load_f16 (const uint16_t *p)
 ALWAYS_INLINE void
 v16_store (float *p, v16 a)
 {
-  memcpy (p, a.x, sizeof a.x);
+  for (int i = 0; i < V16_LANES; i++)
+    p[i] = a.x[i];
 }
 
 ALWAYS_INLINE void

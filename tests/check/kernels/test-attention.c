@@ -56,9 +56,8 @@ case_new (Size size, Mt3PanelType type, const Mt3CpuKernels *kernels)
   fill_random (c.keys, size.n_tokens * size.head_dim, 2, 1.0);
   fill_random (c.values, size.n_tokens * size.head_dim, 3, 1.0);
   memset (c.kv.tiles, 0x11, n_tiles * tile_bytes);
-  for (gsize i = 0; i < size.n_tokens; i++)
-    kernels->put_key_value (
-        &c.kv, i, c.keys + i * size.head_dim, c.values + i * size.head_dim);
+  kernels->put_key_values (
+      &c.kv, 0, size.n_tokens, c.keys, c.values, size.head_dim);
   c.attention = (Mt3Attention){
       NULL, NULL, size.n_tokens, c.queries, stride, c.out, stride};
   return c;
@@ -120,6 +119,26 @@ START_TEST (test_plain_c_computes_attention)
       ck_assert_double_eq_tol (c.out[row * c.stride + d], wanted[d], 2e-5);
   }
   case_clear (&c);
+}
+END_TEST
+
+START_TEST (test_tokens_may_come_one_by_one)
+{
+  for (const Mt3CpuKernels *const *k = vector_kernels (); *k != NULL; k++) {
+    Case together = case_new (sizes[_i], MT3_PANEL_F16, *k);
+    Case alone = case_new (sizes[_i], MT3_PANEL_F16, *k);
+    gsize n_tiles = mt3_round_up (sizes[_i].n_tokens, MT3_PANEL) / MT3_PANEL;
+    gsize bytes = n_tiles * alone.kv.tile_bytes;
+
+    memset (alone.kv.tiles, 0x11, bytes);
+    for (gsize i = 0; i < sizes[_i].n_tokens; i++)
+      (*k)->put_key_values (&alone.kv, i, 1,
+          alone.keys + i * alone.size.head_dim,
+          alone.values + i * alone.size.head_dim, 0);
+    ck_assert_mem_eq (alone.kv.tiles, together.kv.tiles, bytes);
+    case_clear (&together);
+    case_clear (&alone);
+  }
 }
 END_TEST
 
@@ -238,9 +257,7 @@ START_TEST (test_rows_attend_like_tiles)
   Mt3Attention tiles = {
       &kv, NULL, size.n_tokens, c.queries, size.width, wanted, size.width};
 
-  for (gsize i = 0; i < size.n_tokens; i++)
-    kernels->put_key_value (
-        &kv, i, c.rows + i * size.width, c.rows + i * size.width);
+  kernels->put_key_values (&kv, 0, size.n_tokens, c.rows, c.rows, size.width);
   kernels->attend (&tiles, 0, size.n_rows, c.scratch);
   kernels->attend_rows (&c.attention, 0, size.n_rows, c.scratch);
   check_near (c.out, wanted, size.n_rows * size.width, 2e-5, "rows");
@@ -319,6 +336,7 @@ main (void)
 
   suite_add_tcase (suite, tcase);
   tcase_add_loop_test (tcase, test_plain_c_computes_attention, 0, n);
+  tcase_add_loop_test (tcase, test_tokens_may_come_one_by_one, 0, n);
   tcase_add_loop_test (tcase, test_nothing_is_written_beside_the_head, 0, n);
   tcase_add_loop_test (
       tcase, test_all_instruction_sets_agree_bit_for_bit, 0, n);

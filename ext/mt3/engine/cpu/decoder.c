@@ -44,8 +44,8 @@ attend_self (gpointer data, gsize i, gsize thread)
     Mt3Attention attention = {&kv, next.tiles, position + 1, query, 0,
         mt3_row (&forward->attended, row) + column, 0};
 
-    forward->kernels->put_key_value (
-        &kv, position, query + inner, query + 2 * inner);
+    forward->kernels->put_key_values (
+        &kv, position, 1, query + inner, query + 2 * inner, 0);
     forward->kernels->attend (
         &attention, 0, 1, mt3_cpu_scratch (forward, thread));
   }

@@ -70,16 +70,13 @@ keep_tile (gpointer data, gsize i, gsize thread)
   const Mt3Config *config = &task->forward->config;
   gsize head = i % config->n_heads;
   gsize first = i / config->n_heads * MT3_PANEL;
-  gsize end = MIN (first + MT3_PANEL, config->window_frames);
+  const gfloat *keys = mt3_row (&task->forward->qkv, first) + task->keys +
+                       head * config->head_dim;
   Mt3KeyValues kv = head_key_values (task, head);
 
-  for (gsize token = first; token < end; token++) {
-    const gfloat *key = mt3_row (&task->forward->qkv, token) + task->keys +
-                        head * config->head_dim;
-
-    task->forward->kernels->put_key_value (
-        &kv, token, key, key + mt3_config_inner (config));
-  }
+  task->forward->kernels->put_key_values (&kv, first,
+      MIN (config->window_frames - first, MT3_PANEL), keys,
+      keys + mt3_config_inner (config), task->forward->qkv.stride);
 }
 
 /* Tiles of the keys and values of all frames and heads, from qkv. */
