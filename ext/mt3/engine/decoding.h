@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include <glib.h>
+#include "engine/token-set.h"
 
 G_BEGIN_DECLS
 
@@ -23,6 +23,10 @@ G_BEGIN_DECLS
  * @seed: of the draw; together with the window's index and the token position
  *   it decides every draw, so a result depends on nothing else (not on batch,
  *   slot, thread or device count)
+ * @allowed: (nullable): the only tokens that may be chosen, greedily or drawn;
+ *   NULL is all. Log-probabilities stay those of the model, over all tokens.
+ *   Borrowed: a stream takes a reference of its own, which each of its windows
+ *   keeps until its transcript is popped
  */
 typedef struct {
   guint max_tokens;
@@ -30,8 +34,9 @@ typedef struct {
   guint top_k;
   gfloat top_p;
   guint64 seed;
+  const Mt3TokenSet *allowed;
 } Mt3Decoding;
 
-#define MT3_DECODING_GREEDY ((Mt3Decoding){0, 0.0f, 0, 1.0f, 0})
+#define MT3_DECODING_GREEDY ((Mt3Decoding){0, 0.0f, 0, 1.0f, 0, NULL})
 
 G_END_DECLS
