@@ -53,6 +53,6 @@ mt3_token_set_equal (const Mt3TokenSet *a, const Mt3TokenSet *b)
   if (a == NULL || b == NULL)
     return a == b;
   return a->n_tokens == b->n_tokens &&
-         memcmp (a->bits, b->bits,
-             n_words (a->n_tokens) * sizeof a->bits[0]) == 0;
+         memcmp (a->bits, b->bits, n_words (a->n_tokens) * sizeof a->bits[0]) ==
+             0;
 }
