@@ -158,24 +158,24 @@ class Augmentation:
 
 def piano_rolls(roll, n_roll, frames):
     """What the auxiliary head predicts, [batch, frames, 384]: onsets, sounding
-    notes, drum hits. roll as in scene.h."""
+    notes, drum hits. roll as in scene.h. Nothing here waits for the device:
+    notes that are not there add nothing."""
     batch, n, _ = roll.shape
-    device = roll.device
-    valid = torch.arange(n, device=device) < n_roll[:, None]
+    there = torch.arange(n, device=roll.device) < n_roll[:, None]
     pitch, on, off, drum = (roll[..., i].long() for i in range(4))
-    window = torch.arange(batch, device=device)[:, None].expand(-1, n)
+    pitch, drum = pitch.clamp(0, 127), drum.clamp(0, 1)
     # Hundredths of a second to frames of 8 ms.
     first = (on.clamp(min=0) * 5 // 4).clamp(max=frames - 1)
-    end = torch.maximum((off * 5 // 4).clamp(max=frames), first + 1)
+    end = torch.maximum((off * 5 // 4).clamp(0, frames), first + 1)
 
-    onsets = torch.zeros(batch, frames, 384, device=device)
-    here = valid & (on >= 0)
-    onsets[window[here], first[here], (pitch + 256 * drum)[here]] = 1
-    steps = torch.zeros(batch, frames + 1, 128, device=device)
-    here = valid & (drum == 0)
-    one = torch.ones((), device=device)
-    for place, sign in ((first, one), (end, -one)):
-        steps.index_put_((window[here], place[here], pitch[here]),
-                         sign.expand(int(here.sum())), accumulate=True)
-    onsets[:, :, 128:256] = (steps.cumsum(1)[:, :frames] > 0).float()
-    return onsets
+    onsets = torch.zeros(batch, frames * 384, device=roll.device)
+    onsets.scatter_add_(1, first * 384 + pitch + 256 * drum,
+                        (there & (on >= 0)).float())
+    steps = torch.zeros(batch, (frames + 1) * 128, device=roll.device)
+    held = (there & (drum == 0)).float()
+    steps.scatter_add_(1, first * 128 + pitch, held)
+    steps.scatter_add_(1, end * 128 + pitch, -held)
+    rolls = onsets.clamp(max=1).view(batch, frames, 384)
+    sounding = steps.view(batch, frames + 1, 128).cumsum(1)[:, :frames] > 0.5
+    rolls[:, :, 128:256] = sounding.float()
+    return rolls
