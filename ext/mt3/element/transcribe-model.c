@@ -42,8 +42,9 @@ gst_mt3_transcribe_post_not_found (
         (_ ("The model \"%s\" does not exist."), file), ("%s", detail));
   else
     GST_ELEMENT_ERROR (self, RESOURCE, NOT_FOUND,
-        (_ ("No model is installed. Set the property model-file or the "
-            "environment variable GST_MT3_MODEL.")),
+        (_ ("No model was found. \"mt3-model fetch\" downloads and installs "
+            "one; the property model-file or the environment variable "
+            "GST_MT3_MODEL names another.")),
         ("%s", detail));
 }
 

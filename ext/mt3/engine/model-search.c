@@ -64,8 +64,9 @@ mt3_model_search (const gchar *model_file, GError **error)
   list = g_strjoinv (", ", (gchar **) places->pdata);
   g_set_error (error, MT3_ERROR, MT3_ERROR_NOT_FOUND,
       "no model found (looked at the environment variable GST_MT3_MODEL, %s): "
-      "name one with the property model-file or with GST_MT3_MODEL, or put one "
-      "in one of these places",
+      "\"mt3-model fetch\" downloads and installs one; or name one with the "
+      "property model-file or with GST_MT3_MODEL, or put one in one of these "
+      "places",
       list);
   return NULL;
 }

@@ -118,6 +118,15 @@ START_TEST (test_an_error_lists_every_place)
 }
 END_TEST
 
+START_TEST (test_an_error_says_how_to_get_a_model)
+{
+  g_autoptr (GError) error = NULL;
+
+  ck_assert_ptr_null (mt3_model_search (NULL, &error));
+  ck_assert_ptr_nonnull (strstr (error->message, "mt3-model fetch"));
+}
+END_TEST
+
 static void
 make_places (void)
 {
@@ -164,6 +173,7 @@ main (void)
   tcase_add_test (tcase, test_a_variable_that_names_nothing_is_an_error);
   tcase_add_test (tcase, test_the_users_directory_comes_before_the_systems);
   tcase_add_test (tcase, test_an_error_lists_every_place);
+  tcase_add_test (tcase, test_an_error_says_how_to_get_a_model);
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);
