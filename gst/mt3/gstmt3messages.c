@@ -8,14 +8,22 @@
  * @short_description: notes on the bus
  *
  * When its property `post-messages` is set, `mt3transcribe` posts an element
- * message named `mt3-notes` for every window in which notes begin or end. Its
+ * message named `mt3-notes` for every window of audio in which notes begin or
+ * end, and one at the end of the audio for those that still sound. Its
  * structure has these fields:
  *
- * * #GstClockTime `timestamp`: of the buffer that carries the same notes
- * * #GstClockTime `stream-time`: stream time of that buffer
- * * #GstClockTime `running-time`: running time of that buffer
- * * #GstClockTime `duration`: of the audio that the notes were heard in
- * * #GstValueList of #GstStructure `notes`: see #GstMt3Note for the fields
+ * * #GstClockTime `timestamp`: of the window's first sample
+ * * #GstClockTime `stream-time`: stream time of that sample
+ * * #GstClockTime `running-time`: running time of that sample
+ * * #GstClockTime `duration`: of the window; 0 at the end of the audio
+ * * #GstValueList of #GstStructure `notes`: each note once, with its end if
+ *   that is known; see #GstMt3Note for the fields
+ *
+ * All notes of a message begin or end in its window, but for what the model
+ * writes past the window's end; `onset` and `end` of a note are stream times.
+ *
+ * A note that goes on into later windows comes again, with the same id, when
+ * its end is known.
  *
  * gst_mt3_notes_message_parse() reads it.
  *
@@ -26,10 +34,10 @@
 /**
  * gst_mt3_notes_message_new:
  * @src: (nullable): the element that posts it
- * @timestamp: of the buffer that carries the same notes
- * @stream_time: stream time of that buffer
- * @running_time: running time of that buffer
- * @duration: of the audio that the notes were heard in
+ * @timestamp: of the first sample of the audio that the notes were heard in
+ * @stream_time: stream time of that sample
+ * @running_time: running time of that sample
+ * @duration: of that audio
  * @notes: (element-type GstMt3Note): the notes
  *
  * Returns: (transfer full): an element message
@@ -96,10 +104,11 @@ parse_structure (const GstStructure *structure, GstClockTime times[4])
 /**
  * gst_mt3_notes_message_parse:
  * @message: any message
- * @timestamp: (out) (optional): of the buffer that carries the same notes
- * @stream_time: (out) (optional): stream time of that buffer
- * @running_time: (out) (optional): running time of that buffer
- * @duration: (out) (optional): of the audio that the notes were heard in
+ * @timestamp: (out) (optional): of the first sample of the audio that the
+ *   notes were heard in
+ * @stream_time: (out) (optional): stream time of that sample
+ * @running_time: (out) (optional): running time of that sample
+ * @duration: (out) (optional): of that audio
  * @notes: (out) (optional) (nullable) (transfer container)
  *   (element-type GstMt3Note): the notes; free with g_ptr_array_unref()
  *

@@ -25,8 +25,9 @@ typedef struct _GstMt3Note GstMt3Note;
  * @confidence: 0 to 1, the probability that the model gave to the tokens that
  *   made the onset
  *
- * A transcribed note. The same note is told twice, with the same @id: at its
- * onset, when @end is not known yet, and at its end.
+ * A transcribed note. Buffers tell of the same note twice, with the same @id:
+ * at its onset, when @end is not known yet, and at its end. A message that
+ * already knows both tells of it once.
  *
  * Since: 0.1
  */

@@ -113,6 +113,7 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
   if (self->output)
     self->output->free (self->output);
   self->output = NULL;
+  g_clear_pointer (&self->messages, gst_mt3_note_messages_free);
   self->duration = 0;
 
   if (self->input)
@@ -126,6 +127,8 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
   self->have_audio = FALSE;
   self->drained = FALSE;
   self->eos_seqnum = GST_SEQNUM_INVALID;
+  gst_segment_init (&self->audio_segment, GST_FORMAT_TIME);
+  self->audio_pts = 0;
   self->stream_time = 0;
   g_clear_pointer (&self->title, g_free);
   g_queue_clear_full (&self->events, (GDestroyNotify) gst_event_unref);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <math.h>
 
-#include <gst/mt3/mt3.h>
-
 #include "element/output.h"
 
 static const struct {
@@ -30,11 +28,10 @@ gst_mt3_output_time (gdouble seconds, GstClockTime stream_time)
   return stream_time + (GstClockTime) llround (seconds * GST_SECOND);
 }
 
-void
-gst_mt3_output_attach (
-    GstBuffer *buffer, const Mt3Note *note, GstClockTime stream_time)
+GstMt3Note
+gst_mt3_output_convert (const Mt3Note *note, GstClockTime stream_time)
 {
-  GstMt3Note meta = {
+  return (GstMt3Note){
       .id = note->id,
       .pitch = note->pitch,
       .velocity = note->velocity,
@@ -44,6 +41,13 @@ gst_mt3_output_attach (
       .end = gst_mt3_output_time (note->offset, stream_time),
       .confidence = note->confidence,
   };
+}
+
+void
+gst_mt3_output_attach (
+    GstBuffer *buffer, const Mt3Note *note, GstClockTime stream_time)
+{
+  GstMt3Note meta = gst_mt3_output_convert (note, stream_time);
 
   gst_buffer_add_mt3_note_meta (buffer, &meta);
 }

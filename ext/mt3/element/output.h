@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include <gst/gst.h>
+#include <gst/mt3/mt3.h>
 
 #include "notes/note.h"
 
@@ -16,12 +16,16 @@ typedef struct _GstMt3Output GstMt3Output;
 /**
  * GstMt3OutputContext: where an output pushes to and what it has to know
  * @srcpad: caps and stream-start are on it already
+ * @segment: upstream's, in which the first sample lies
+ * @pts: of the first sample, in @segment
  * @stream_time: stream time of the first sample; notes count from there
  * @title: (nullable): of the piece
  * @seqnum: of the segment event that the output's own one stands for
  */
 typedef struct {
   GstPad *srcpad;
+  GstSegment segment;
+  GstClockTime pts;
   GstClockTime stream_time;
   const gchar *title;
   guint32 seqnum;
@@ -59,6 +63,10 @@ GstMt3Output *gst_mt3_output_new (
 GstMt3Output *gst_mt3_midi_file_output_new (const GstMt3OutputContext *context);
 
 /* @note as applications see it, its times counted from @stream_time. */
+GstMt3Note gst_mt3_output_convert (
+    const Mt3Note *note, GstClockTime stream_time);
+
+/* The same as a meta of @buffer. */
 void gst_mt3_output_attach (
     GstBuffer *buffer, const Mt3Note *note, GstClockTime stream_time);
 

@@ -8,6 +8,7 @@
 #define DEFAULT_BATCH_SIZE 0
 #define DEFAULT_MAX_TOKENS 0
 #define DEFAULT_UPDATE_INTERVAL 0
+#define DEFAULT_POST_MESSAGES FALSE
 
 #define MAX_CUDA_DEVICES 255
 #define MAX_THREADS 1024
@@ -24,6 +25,7 @@ enum {
   PROP_BATCH_SIZE,
   PROP_MAX_TOKENS,
   PROP_UPDATE_INTERVAL,
+  PROP_POST_MESSAGES,
   N_PROPERTIES,
 };
 
@@ -83,6 +85,7 @@ gst_mt3_settings_init (GstMt3Settings *settings)
       .batch_size = DEFAULT_BATCH_SIZE,
       .max_tokens = DEFAULT_MAX_TOKENS,
       .update_interval = DEFAULT_UPDATE_INTERVAL,
+      .post_messages = DEFAULT_POST_MESSAGES,
   };
 }
 
@@ -207,6 +210,21 @@ gst_mt3_settings_install (GObjectClass *klass)
           0, G_MAXUINT64, DEFAULT_UPDATE_INTERVAL,
           FLAGS | GST_PARAM_MUTABLE_PLAYING));
 
+  /**
+   * GstMt3Transcribe:post-messages:
+   *
+   * Post an element message `mt3-notes` for every window in which notes begin
+   * or end, as soon as they are known and before any buffer that has them;
+   * gst_mt3_notes_message_new() lists its fields. Of `audio/midi`, which comes
+   * at the end only, this is the way to see the notes earlier.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_POST_MESSAGES,
+      g_param_spec_boolean ("post-messages", "Post messages",
+          "Post an element message mt3-notes for every window with notes",
+          DEFAULT_POST_MESSAGES, FLAGS | GST_PARAM_MUTABLE_PLAYING));
+
   return N_PROPERTIES;
 }
 
@@ -238,6 +256,9 @@ gst_mt3_settings_set (GstMt3Settings *settings, guint id, const GValue *value)
       return TRUE;
     case PROP_UPDATE_INTERVAL:
       settings->update_interval = g_value_get_uint64 (value);
+      return TRUE;
+    case PROP_POST_MESSAGES:
+      settings->post_messages = g_value_get_boolean (value);
       return TRUE;
     default:
       return FALSE;
@@ -271,6 +292,9 @@ gst_mt3_settings_get (const GstMt3Settings *settings, guint id, GValue *value)
       return TRUE;
     case PROP_UPDATE_INTERVAL:
       g_value_set_uint64 (value, settings->update_interval);
+      return TRUE;
+    case PROP_POST_MESSAGES:
+      g_value_set_boolean (value, settings->post_messages);
       return TRUE;
     default:
       return FALSE;

@@ -20,6 +20,7 @@ typedef struct {
   guint batch_size;
   guint max_tokens;
   GstClockTime update_interval;
+  gboolean post_messages;
 } GstMt3Settings;
 
 void gst_mt3_settings_init (GstMt3Settings *settings);

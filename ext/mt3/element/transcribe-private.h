@@ -22,6 +22,7 @@
 
 #include "element/audio-input.h"
 #include "element/gstmt3transcribe.h"
+#include "element/note-messages.h"
 #include "element/output.h"
 #include "element/settings.h"
 #include "notes/note-decoder.h"
@@ -73,7 +74,9 @@ struct _GstMt3Transcribe {
   GstEvent *stream_start;
   GQueue events; /* serialized ones for the task to push */
   gchar *title;
-  GstClockTime stream_time; /* of the first sample */
+  GstSegment audio_segment; /* of the first sample, */
+  GstClockTime audio_pts; /* and its time in it, */
+  GstClockTime stream_time; /* and in the stream */
   Mt3Stream *stream; /* only freed when both threads are stopped */
   Mt3Engine *stream_engine; /* which it belongs to; likewise */
   GstMt3RunStats stats;
@@ -90,6 +93,7 @@ struct _GstMt3Transcribe {
 
   /* Source pad's task */
   GstMt3Output *output;
+  GstMt3NoteMessages *messages;
   Mt3NoteDecoder *decoder;
   gint progress; /* per cent told last; -1: not begun */
   gint64 duration; /* of the input, for the progress; 0: unknown */

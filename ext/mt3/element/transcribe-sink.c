@@ -167,14 +167,19 @@ gst_mt3_transcribe_prepare (GstMt3Transcribe *self)
 static GstFlowReturn
 gst_mt3_transcribe_announce_audio (GstMt3Transcribe *self, GstClockTime pts)
 {
-  GstClockTime stream_time = gst_segment_to_stream_time (
-      &self->segment, GST_FORMAT_TIME, GST_CLOCK_TIME_IS_VALID (pts) ? pts : 0);
+  GstClockTime stream_time;
   GstFlowReturn ret;
 
+  if (!GST_CLOCK_TIME_IS_VALID (pts))
+    pts = 0;
+  stream_time =
+      gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, pts);
   g_mutex_lock (&self->lock);
   ret = self->flushing ? GST_FLOW_FLUSHING : self->srcresult;
   if (ret == GST_FLOW_OK && !self->have_audio) {
     self->have_audio = TRUE;
+    self->audio_segment = self->segment;
+    self->audio_pts = pts;
     self->stream_time = GST_CLOCK_TIME_IS_VALID (stream_time) ? stream_time : 0;
     g_cond_broadcast (&self->changed);
   }

@@ -70,6 +70,7 @@ gst_mt3_transcribe_note (
 {
   GstMt3Transcribe *self = user_data;
 
+  gst_mt3_note_messages_add (self->messages, note);
   self->output->note (self->output, note, ended);
 }
 
@@ -86,6 +87,8 @@ gst_mt3_transcribe_wait_audio (
   ret = !self->flushing;
   *context = (GstMt3OutputContext){
       .srcpad = self->srcpad,
+      .segment = self->audio_segment,
+      .pts = self->audio_pts,
       .stream_time = self->stream_time,
       .title = g_strdup (self->title),
       .seqnum = self->segment_seqnum,
@@ -141,6 +144,7 @@ gst_mt3_transcribe_open_output (GstMt3Transcribe *self)
   GST_INFO_OBJECT (self, "output is %" GST_PTR_FORMAT, caps);
   self->output = gst_mt3_output_new (
       gst_structure_get_name (gst_caps_get_structure (caps, 0)), &context);
+  self->messages = gst_mt3_note_messages_new (&context.segment, context.pts);
   self->output->open (self->output);
   ret = GST_FLOW_OK;
 
@@ -198,14 +202,38 @@ gst_mt3_transcribe_count (
   g_mutex_unlock (&self->lock);
 }
 
+/* Tells of the notes of the audio between two times in seconds. */
+static void
+gst_mt3_transcribe_post_notes (GstMt3Transcribe *self, gdouble from, gdouble to)
+{
+  GstMessage *message =
+      gst_mt3_note_messages_take (self->messages, GST_OBJECT (self), from, to);
+  gboolean wanted;
+
+  GST_OBJECT_LOCK (self);
+  wanted = self->settings.post_messages;
+  GST_OBJECT_UNLOCK (self);
+  if (message && wanted)
+    gst_element_post_message (GST_ELEMENT (self), message);
+  else
+    gst_clear_message (&message);
+}
+
+static gdouble
+gst_mt3_transcribe_seconds (const Mt3Config *config, guint64 frames)
+{
+  return (gdouble) frames * config->hop_length / config->sample_rate;
+}
+
 static GstFlowReturn
 gst_mt3_transcribe_handle_transcript (
     GstMt3Transcribe *self, const Mt3Transcript *transcript)
 {
   const Mt3Config *config = mt3_engine_config (self->stream_engine);
-  guint64 frames =
-      transcript->index * config->window_frames + transcript->n_frames;
-  gdouble seconds = (gdouble) frames * config->hop_length / config->sample_rate;
+  guint64 first = transcript->index * config->window_frames;
+  gdouble start = gst_mt3_transcribe_seconds (config, first);
+  gdouble seconds =
+      gst_mt3_transcribe_seconds (config, first + transcript->n_frames);
   GstClockTime interval;
 
   GST_DEBUG_OBJECT (self,
@@ -221,6 +249,7 @@ gst_mt3_transcribe_handle_transcript (
       transcript->ended);
   gst_mt3_transcribe_count (self, transcript, seconds);
   gst_mt3_transcribe_update_progress (self, seconds);
+  gst_mt3_transcribe_post_notes (self, start, seconds);
 
   GST_OBJECT_LOCK (self);
   interval = self->settings.update_interval;
@@ -235,6 +264,8 @@ gst_mt3_transcribe_finish (GstMt3Transcribe *self)
   if (self->decoder) {
     mt3_note_decoder_finish (self->decoder);
     gst_mt3_transcribe_count (self, NULL, self->stats.audio_seconds);
+    gst_mt3_transcribe_post_notes (
+        self, self->stats.audio_seconds, self->stats.audio_seconds);
   }
   return self->output->finish (self->output);
 }

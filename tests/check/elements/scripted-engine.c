@@ -62,6 +62,8 @@ write_tokens (Slot *slot, const Mt3BackendWindow *window)
   add_token (slot, MT3_EVENT_PROGRAM, 40);
   add_token (slot, MT3_EVENT_VELOCITY, 1);
   add_token (slot, MT3_EVENT_PITCH, pitch);
+  if (script.sustain)
+    return;
   add_token (slot, MT3_EVENT_SHIFT, 15);
   add_token (slot, MT3_EVENT_VELOCITY, 0);
   add_token (slot, MT3_EVENT_PITCH, pitch);
@@ -221,7 +223,7 @@ void
 script_setup (void)
 {
   script.fail_at = -1;
-  script.hold_open = script.hold_decode = FALSE;
+  script.hold_open = script.hold_decode = script.sustain = FALSE;
   script.n_opened = 0;
   script.windows = g_ptr_array_new_with_free_func (g_free);
 }

@@ -6,7 +6,7 @@
  *
  * A window is 4096 samples (0.256 s). An audible one of index i makes a note of
  * pitch 60 + i % 12 from 0.05 to 0.15 s after its start; a silent one makes
- * none.
+ * none and ends what sounds.
  */
 #pragma once
 
@@ -27,6 +27,7 @@ typedef struct {
   /* What the test asks for */
   gboolean hold_open; /* mt3_engine_open() waits while it is set */
   gboolean hold_decode; /* the backend waits while it is set */
+  gboolean sustain; /* notes end only where the next window begins */
   gint64 fail_at; /* index of the window that breaks the device; -1: none */
 
   /* What the test learns */

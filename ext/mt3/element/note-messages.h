@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * note-messages.h: what the bus is told about notes.
+ */
+#pragma once
+
+#include <gst/gst.h>
+
+#include "notes/note.h"
+
+G_BEGIN_DECLS
+
+typedef struct _GstMt3NoteMessages GstMt3NoteMessages;
+
+/**
+ * gst_mt3_note_messages_new:
+ * @segment: of the first sample of the audio
+ * @pts: of the first sample, in @segment
+ *
+ * All functions belong to the source pad's task.
+ */
+GstMt3NoteMessages *gst_mt3_note_messages_new (
+    const GstSegment *segment, GstClockTime pts);
+void gst_mt3_note_messages_free (GstMt3NoteMessages *messages);
+
+/* Takes note of a note of which the onset or the end has become known. */
+void gst_mt3_note_messages_add (
+    GstMt3NoteMessages *messages, const Mt3Note *note);
+
+/**
+ * gst_mt3_note_messages_take:
+ * @src: the element
+ * @from: where the audio begins in which the notes were heard, in seconds from
+ *   the first sample
+ * @to: where it ends
+ *
+ * Returns: (transfer full) (nullable): a message of all notes that were added
+ *   since the last call, each once with all that is known of it; %NULL if
+ *   there are none
+ */
+GstMessage *gst_mt3_note_messages_take (
+    GstMt3NoteMessages *messages, GstObject *src, gdouble from, gdouble to);
+
+G_END_DECLS
