@@ -29,6 +29,8 @@
  */
 #include "gstmt3notemeta.h"
 
+#include "gstmt3notebytes.h"
+
 static gboolean
 gst_mt3_note_meta_init (GstMeta *meta, gpointer params, GstBuffer *buffer)
 {
@@ -38,64 +40,79 @@ gst_mt3_note_meta_init (GstMeta *meta, gpointer params, GstBuffer *buffer)
   return TRUE;
 }
 
-/* Whether @buffer tells this onset or end already, as when metas are copied
- * twice on their way through an element. */
-static gboolean
-has_note (GstBuffer *buffer, const GstMt3Note *note)
+static guint
+hash_note (gconstpointer data)
 {
-  gpointer state = NULL;
-  GstMeta *meta;
+  const GstMt3Note *note = data;
 
-  while ((meta = gst_buffer_iterate_meta_filtered (
-              buffer, &state, GST_MT3_NOTE_META_API_TYPE))) {
-    const GstMt3Note *other = &((GstMt3NoteMeta *) meta)->note;
-
-    if (other->id == note->id && other->end == note->end)
-      return TRUE;
-  }
-  return FALSE;
+  return note->id ^ g_int64_hash (&note->end);
 }
 
-/* A part of a buffer goes without notes; that is no failure, and to say it is
+/* Whether two notes tell the same: the onset or the end of one note. */
+static gboolean
+is_same (gconstpointer a, gconstpointer b)
+{
+  const GstMt3Note *one = a, *other = b;
+
+  return one->id == other->id && one->end == other->end;
+}
+
+static GstMt3NoteMeta *
+next_note (GstBuffer *buffer, gpointer *state)
+{
+  return (GstMt3NoteMeta *) gst_buffer_iterate_meta_filtered (
+      buffer, state, GST_MT3_NOTE_META_API_TYPE);
+}
+
+/* Adds those notes of @from that @to does not have yet, as when metas are
+ * copied twice on their way through an element. */
+static void
+add_notes (GstBuffer *to, GstBuffer *from)
+{
+  g_autoptr (GHashTable) notes = g_hash_table_new (hash_note, is_same);
+  gpointer state = NULL;
+  GstMt3NoteMeta *meta;
+
+  while ((meta = next_note (to, &state)))
+    g_hash_table_add (notes, &meta->note);
+  state = NULL;
+  while ((meta = next_note (from, &state))) {
+    if (!g_hash_table_contains (notes, &meta->note))
+      gst_buffer_add_mt3_note_meta (to, &meta->note);
+  }
+}
+
+/* GStreamer calls this for one meta after the other. With the first all notes
+ * go along: to compare one at a time would take time with the square of their
+ * number, and a file has many.
+ *
+ * A part of a buffer goes without notes; that is no failure, and to say it is
  * one would have GStreamer log an error. */
 static gboolean
 gst_mt3_note_meta_transform (GstBuffer *dest, GstMeta *meta, GstBuffer *buffer,
     GQuark type, gpointer data)
 {
-  const GstMt3NoteMeta *note_meta = (GstMt3NoteMeta *) meta;
-
   if (!GST_META_TRANSFORM_IS_COPY (type))
     return FALSE;
   if (!((const GstMetaTransformCopy *) data)->region &&
-      !has_note (dest, &note_meta->note))
-    gst_buffer_add_mt3_note_meta (dest, &note_meta->note);
+      meta == gst_buffer_get_meta (buffer, GST_MT3_NOTE_META_API_TYPE))
+    add_notes (dest, buffer);
   return TRUE;
 }
 
 #if GST_CHECK_VERSION(1, 24, 0)
 
-/* Version 0, little endian: id (4 bytes), pitch, velocity, program, is_drum (1
- * each), onset, end, confidence (8 each). */
-#define SERIALIZED_SIZE 32
-
 static gboolean
 gst_mt3_note_meta_serialize (
     const GstMeta *meta, GstByteArrayInterface *data, guint8 *version)
 {
-  const GstMt3Note *note = &((const GstMt3NoteMeta *) meta)->note;
-  guint8 *bytes = gst_byte_array_interface_append (data, SERIALIZED_SIZE);
+  guint8 *bytes =
+      gst_byte_array_interface_append (data, GST_MT3_NOTE_BYTES_SIZE);
 
   if (!bytes)
     return FALSE;
-  GST_WRITE_UINT32_LE (bytes, note->id);
-  bytes[4] = note->pitch;
-  bytes[5] = note->velocity;
-  bytes[6] = note->program;
-  bytes[7] = note->is_drum ? 1 : 0;
-  GST_WRITE_UINT64_LE (bytes + 8, note->onset);
-  GST_WRITE_UINT64_LE (bytes + 16, note->end);
-  GST_WRITE_DOUBLE_LE (bytes + 24, note->confidence);
-  *version = 0;
+  gst_mt3_note_write_bytes (&((const GstMt3NoteMeta *) meta)->note, bytes);
+  *version = GST_MT3_NOTE_BYTES_VERSION;
   return TRUE;
 }
 
@@ -103,18 +120,10 @@ static GstMeta *
 gst_mt3_note_meta_deserialize (const GstMetaInfo *info, GstBuffer *buffer,
     const guint8 *bytes, gsize size, guint8 version)
 {
-  GstMt3Note note = {0};
+  GstMt3Note note;
 
-  if (version != 0 || size != SERIALIZED_SIZE)
+  if (!gst_mt3_note_read_bytes (&note, bytes, size, version))
     return NULL;
-  note.id = GST_READ_UINT32_LE (bytes);
-  note.pitch = bytes[4];
-  note.velocity = bytes[5];
-  note.program = bytes[6];
-  note.is_drum = bytes[7] != 0;
-  note.onset = GST_READ_UINT64_LE (bytes + 8);
-  note.end = GST_READ_UINT64_LE (bytes + 16);
-  note.confidence = GST_READ_DOUBLE_LE (bytes + 24);
   return (GstMeta *) gst_buffer_add_mt3_note_meta (buffer, &note);
 }
 
@@ -231,11 +240,9 @@ gst_buffer_get_mt3_notes (GstBuffer *buffer)
   GPtrArray *notes =
       g_ptr_array_new_with_free_func ((GDestroyNotify) gst_mt3_note_free);
   gpointer state = NULL;
-  GstMeta *meta;
+  GstMt3NoteMeta *meta;
 
-  while ((meta = gst_buffer_iterate_meta_filtered (
-              buffer, &state, GST_MT3_NOTE_META_API_TYPE)))
-    g_ptr_array_add (
-        notes, gst_mt3_note_copy (&((GstMt3NoteMeta *) meta)->note));
+  while ((meta = next_note (buffer, &state)))
+    g_ptr_array_add (notes, gst_mt3_note_copy (&meta->note));
   return notes;
 }
