@@ -41,6 +41,7 @@ struct _GstMt3AudioInput {
   /* Of the current format: frames taken, samples given out. */
   guint64 in_frames;
   guint64 out_samples;
+  guint64 given; /* of out_samples, before the call of func in progress */
 
   /* Timestamp of frame origin_frame; NONE: the next one's. */
   GstClockTime origin;
@@ -133,6 +134,7 @@ gst_mt3_audio_input_emit (
 {
   if (n_samples == 0)
     return GST_FLOW_OK;
+  input->given = input->out_samples;
   input->out_samples += n_samples;
 
   return input->func (samples, n_samples, input->user_data);
@@ -217,6 +219,22 @@ gst_mt3_audio_input_next_pts (GstMt3AudioInput *input)
   return input->origin +
          gst_util_uint64_scale (input->in_frames - input->origin_frame,
              GST_SECOND, GST_AUDIO_INFO_RATE (&input->info));
+}
+
+GstClockTime
+gst_mt3_audio_input_pts (const GstMt3AudioInput *input)
+{
+  GstClockTime since_start, origin_since_start;
+
+  if (!GST_CLOCK_TIME_IS_VALID (input->origin))
+    return GST_CLOCK_TIME_NONE;
+  since_start = input->origin +
+                gst_util_uint64_scale (input->given, GST_SECOND, input->rate);
+  origin_since_start = gst_util_uint64_scale (
+      input->origin_frame, GST_SECOND, GST_AUDIO_INFO_RATE (&input->info));
+
+  /* What the resampler held back may be from before. */
+  return MAX (since_start, origin_since_start) - origin_since_start;
 }
 
 GstFlowReturn

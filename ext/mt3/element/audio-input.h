@@ -73,6 +73,11 @@ GstFlowReturn gst_mt3_audio_input_gap (
  * comes next (another segment) follows without a gap. */
 GstFlowReturn gst_mt3_audio_input_drain (GstMt3AudioInput *input);
 
+/* For the function, while it is called: the timestamp of its first sample, from
+ * counting samples since the last one that upstream gave and that counted; NONE
+ * when there was none. */
+GstClockTime gst_mt3_audio_input_pts (const GstMt3AudioInput *input);
+
 /* Starts over, keeping the format. */
 void gst_mt3_audio_input_reset (GstMt3AudioInput *input);
 

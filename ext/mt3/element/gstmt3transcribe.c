@@ -80,8 +80,9 @@ static GstStaticPadTemplate sink_template =
             F32) ", rate = (int) 16000, channels = (int) 1"
                  ", layout = (string) interleaved; " SINK_CAPS ()));
 
-static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE (
-    "src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS ("audio/midi"));
+static GstStaticPadTemplate src_template =
+    GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
+        GST_STATIC_CAPS ("audio/midi; audio/x-midi-event"));
 
 static guint prop_stats; /* id of the property */
 
@@ -129,6 +130,8 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
   self->eos_seqnum = GST_SEQNUM_INVALID;
   gst_segment_init (&self->audio_segment, GST_FORMAT_TIME);
   self->audio_pts = 0;
+  self->segment_changed = FALSE;
+  gst_mt3_time_map_clear (self->times);
   self->stream_time = 0;
   g_clear_pointer (&self->title, g_free);
   g_queue_clear_full (&self->events, (GDestroyNotify) gst_event_unref);
@@ -217,6 +220,7 @@ gst_mt3_transcribe_finalize (GObject *object)
 
   gst_mt3_engine_options_clear (&self->model_options);
   gst_mt3_settings_clear (&self->settings);
+  gst_mt3_time_map_free (self->times);
   g_cond_clear (&self->changed);
   g_mutex_clear (&self->lock);
 
@@ -274,6 +278,7 @@ gst_mt3_transcribe_init (GstMt3Transcribe *self)
   g_cond_init (&self->changed);
   g_queue_init (&self->events);
   gst_mt3_settings_init (&self->settings);
+  self->times = gst_mt3_time_map_new ();
   gst_audio_info_init (&self->info);
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
   self->flushing = TRUE;

@@ -66,6 +66,12 @@ gst_mt3_midi_file_output_note (
   g_array_index (self->notes, Mt3Note, note->id - 1) = *note;
 }
 
+/* A file has no place for it. */
+static void
+gst_mt3_midi_file_output_discont (GstMt3Output *output, gdouble seconds)
+{
+}
+
 /* A file that became shorter would keep the tail of the one it overwrites. A
  * chunk of a type that readers do not know, which the MIDI specification tells
  * them to skip, covers it. */
@@ -143,7 +149,7 @@ gst_mt3_midi_file_output_advance (
 }
 
 static GstFlowReturn
-gst_mt3_midi_file_output_finish (GstMt3Output *output)
+gst_mt3_midi_file_output_finish (GstMt3Output *output, gdouble seconds)
 {
   return gst_mt3_midi_file_output_push ((GstMt3MidiFileOutput *) output);
 }
@@ -164,8 +170,9 @@ gst_mt3_midi_file_output_new (const GstMt3OutputContext *context)
   GstMt3MidiFileOutput *self = g_new0 (GstMt3MidiFileOutput, 1);
 
   self->output = (GstMt3Output){*context, gst_mt3_midi_file_output_open,
-      gst_mt3_midi_file_output_note, gst_mt3_midi_file_output_advance,
-      gst_mt3_midi_file_output_finish, gst_mt3_midi_file_output_free};
+      gst_mt3_midi_file_output_note, gst_mt3_midi_file_output_discont,
+      gst_mt3_midi_file_output_advance, gst_mt3_midi_file_output_finish,
+      gst_mt3_midi_file_output_free};
   self->title = g_strdup (context->title);
   self->output.context.title = self->title;
   self->notes = g_array_new (FALSE, TRUE, sizeof (Mt3Note));

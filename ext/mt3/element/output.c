@@ -8,6 +8,7 @@ static const struct {
   GstMt3Output *(*new_output) (const GstMt3OutputContext *context);
 } outputs[] = {
     {"audio/midi", gst_mt3_midi_file_output_new},
+    {"audio/x-midi-event", gst_mt3_midi_event_output_new},
 };
 
 GstMt3Output *

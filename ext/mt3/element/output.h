@@ -7,6 +7,7 @@
 
 #include <gst/mt3/mt3.h>
 
+#include "element/time-map.h"
 #include "notes/note.h"
 
 G_BEGIN_DECLS
@@ -21,6 +22,8 @@ typedef struct _GstMt3Output GstMt3Output;
  * @stream_time: stream time of the first sample; notes count from there
  * @title: (nullable): of the piece
  * @seqnum: of the segment event that the output's own one stands for
+ * @times: upstream's times after the first sample
+ * @midi_ticks: whether live MIDI ticks
  */
 typedef struct {
   GstPad *srcpad;
@@ -29,29 +32,41 @@ typedef struct {
   GstClockTime stream_time;
   const gchar *title;
   guint32 seqnum;
+  GstMt3TimeMap *times;
+  gboolean midi_ticks;
 } GstMt3OutputContext;
+
+/* How far the notes of a window may reach back before its first sample, in
+ * seconds: the reference rounds a window's start down to a time step of 10 ms,
+ * and sometimes to the step before. */
+#define GST_MT3_OUTPUT_LATE_SECONDS 0.02
 
 /**
  * GstMt3Output:
  *
  * An output embeds this as its first member. All calls come from the source
  * pad's task, with no lock held, in the order open, then note and advance as
- * the transcription goes on, finish, free.
+ * the transcription goes on, finish, free. Times are in seconds from the first
+ * sample.
  *
  * @open: pushes the segment and what lets sinks preroll before the first note
  * @note: takes note of a note, at its onset (offset is NAN) and at its end
- * @advance: @seconds of audio are transcribed now. @interval: how often, in
- *   seconds of audio, what is provisional may be pushed; 0 is never
- * @finish: no note follows; pushes what is left
+ * @discont: audio was lost at @seconds
+ * @advance: @seconds of audio are transcribed now: what comes is told with
+ *   times of GST_MT3_OUTPUT_LATE_SECONDS before that or later. @interval: how
+ *   often, in nanoseconds of audio, what is provisional may be pushed; 0 is
+ *   never
+ * @finish: no note follows, and the audio ends at @seconds; pushes what is left
  */
 struct _GstMt3Output {
   GstMt3OutputContext context;
 
   void (*open) (GstMt3Output *output);
   void (*note) (GstMt3Output *output, const Mt3Note *note, gboolean ended);
+  void (*discont) (GstMt3Output *output, gdouble seconds);
   GstFlowReturn (*advance) (
       GstMt3Output *output, gdouble seconds, GstClockTime interval);
-  GstFlowReturn (*finish) (GstMt3Output *output);
+  GstFlowReturn (*finish) (GstMt3Output *output, gdouble seconds);
   void (*free) (GstMt3Output *output);
 };
 
@@ -61,6 +76,10 @@ GstMt3Output *gst_mt3_output_new (
 
 /* audio/midi: a Standard MIDI File, midi-file-output.c. */
 GstMt3Output *gst_mt3_midi_file_output_new (const GstMt3OutputContext *context);
+
+/* audio/x-midi-event: live MIDI, midi-event-output.c. */
+GstMt3Output *gst_mt3_midi_event_output_new (
+    const GstMt3OutputContext *context);
 
 /* @note as applications see it, its times counted from @stream_time. */
 GstMt3Note gst_mt3_output_convert (

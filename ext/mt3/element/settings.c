@@ -9,6 +9,7 @@
 #define DEFAULT_MAX_TOKENS 0
 #define DEFAULT_UPDATE_INTERVAL 0
 #define DEFAULT_POST_MESSAGES FALSE
+#define DEFAULT_MIDI_TICKS TRUE
 
 #define MAX_CUDA_DEVICES 255
 #define MAX_THREADS 1024
@@ -26,6 +27,7 @@ enum {
   PROP_MAX_TOKENS,
   PROP_UPDATE_INTERVAL,
   PROP_POST_MESSAGES,
+  PROP_MIDI_TICKS,
   N_PROPERTIES,
 };
 
@@ -86,6 +88,7 @@ gst_mt3_settings_init (GstMt3Settings *settings)
       .max_tokens = DEFAULT_MAX_TOKENS,
       .update_interval = DEFAULT_UPDATE_INTERVAL,
       .post_messages = DEFAULT_POST_MESSAGES,
+      .midi_ticks = DEFAULT_MIDI_TICKS,
   };
 }
 
@@ -225,6 +228,20 @@ gst_mt3_settings_install (GObjectClass *klass)
           "Post an element message mt3-notes for every window with notes",
           DEFAULT_POST_MESSAGES, FLAGS | GST_PARAM_MUTABLE_PLAYING));
 
+  /**
+   * GstMt3Transcribe:midi-ticks:
+   *
+   * Whether `audio/x-midi-event` has a message 0xF9 every 10 ms, as midiparse
+   * sends them. Synthesizers such as fluiddec render up to the latest message.
+   * Without ticks, GAP events tell how time goes on.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, PROP_MIDI_TICKS,
+      g_param_spec_boolean ("midi-ticks", "MIDI ticks",
+          "Send a tick every 10 ms between the notes of live MIDI",
+          DEFAULT_MIDI_TICKS, FLAGS | GST_PARAM_MUTABLE_READY));
+
   return N_PROPERTIES;
 }
 
@@ -259,6 +276,9 @@ gst_mt3_settings_set (GstMt3Settings *settings, guint id, const GValue *value)
       return TRUE;
     case PROP_POST_MESSAGES:
       settings->post_messages = g_value_get_boolean (value);
+      return TRUE;
+    case PROP_MIDI_TICKS:
+      settings->midi_ticks = g_value_get_boolean (value);
       return TRUE;
     default:
       return FALSE;
@@ -295,6 +315,9 @@ gst_mt3_settings_get (const GstMt3Settings *settings, guint id, GValue *value)
       return TRUE;
     case PROP_POST_MESSAGES:
       g_value_set_boolean (value, settings->post_messages);
+      return TRUE;
+    case PROP_MIDI_TICKS:
+      g_value_set_boolean (value, settings->midi_ticks);
       return TRUE;
     default:
       return FALSE;

@@ -21,6 +21,7 @@ typedef struct {
   guint max_tokens;
   GstClockTime update_interval;
   gboolean post_messages;
+  gboolean midi_ticks;
 } GstMt3Settings;
 
 void gst_mt3_settings_init (GstMt3Settings *settings);

@@ -79,10 +79,12 @@ struct _GstMt3Transcribe {
   GstClockTime stream_time; /* and in the stream */
   Mt3Stream *stream; /* only freed when both threads are stopped */
   Mt3Engine *stream_engine; /* which it belongs to; likewise */
+  GstMt3TimeMap *times; /* has a lock of its own */
   GstMt3RunStats stats;
 
   /* Sink pad's streaming thread */
   GstSegment segment;
+  gboolean segment_changed;
   GstAudioInfo info;
   gboolean info_changed;
   GstMt3AudioInput *input;

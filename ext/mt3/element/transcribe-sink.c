@@ -85,6 +85,43 @@ gst_mt3_transcribe_skip_silence (GstMt3Transcribe *self, guint64 n_samples)
   return n_windows * size;
 }
 
+/* Since the first sample. */
+static GstClockTime
+gst_mt3_transcribe_position (GstMt3Transcribe *self)
+{
+  const Mt3Config *config = mt3_engine_config (self->stream_engine);
+  guint64 n_skipped =
+      self->windows_skipped * mt3_config_window_samples (config);
+
+  return gst_util_uint64_scale (
+      mt3_windower_n_samples (self->windower) + n_skipped, GST_SECOND,
+      config->sample_rate);
+}
+
+/* Remembers upstream's time of the next sample, unless it follows from what is
+ * known. */
+static void
+gst_mt3_transcribe_track_time (GstMt3Transcribe *self)
+{
+  GstMt3TimeAnchor anchor = {
+      .position = gst_mt3_transcribe_position (self),
+      .pts = gst_mt3_audio_input_pts (self->input),
+      .segment = self->segment,
+      .seqnum = self->segment_seqnum,
+  };
+
+  if (!GST_CLOCK_TIME_IS_VALID (anchor.pts))
+    return;
+  if (!self->segment_changed &&
+      !gst_mt3_time_map_differs (self->times, anchor.position, anchor.pts))
+    return;
+  GST_DEBUG_OBJECT (self,
+      "after %" GST_TIME_FORMAT " time goes on at %" GST_TIME_FORMAT,
+      GST_TIME_ARGS (anchor.position), GST_TIME_ARGS (anchor.pts));
+  self->segment_changed = FALSE;
+  gst_mt3_time_map_add (self->times, &anchor);
+}
+
 static GstFlowReturn
 gst_mt3_transcribe_take_samples (
     const gfloat *samples, guint64 n_samples, gpointer user_data)
@@ -92,6 +129,7 @@ gst_mt3_transcribe_take_samples (
   GstMt3Transcribe *self = user_data;
   GstFlowReturn ret = GST_FLOW_OK;
 
+  gst_mt3_transcribe_track_time (self);
   if (samples)
     self->silent_samples = 0;
   while (n_samples > 0 && ret == GST_FLOW_OK) {
@@ -290,8 +328,10 @@ gst_mt3_transcribe_handle_segment (GstMt3Transcribe *self, GstEvent *event)
 
   moved = self->segment;
   moved.position = segment.position;
-  if (self->input && !gst_segment_is_equal (&segment, &moved))
+  if (self->input && !gst_segment_is_equal (&segment, &moved)) {
     gst_mt3_audio_input_drain (self->input);
+    self->segment_changed = TRUE;
+  }
   self->segment = segment;
   g_mutex_lock (&self->lock);
   self->segment_seqnum = gst_event_get_seqnum (event);

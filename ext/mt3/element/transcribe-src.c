@@ -92,8 +92,12 @@ gst_mt3_transcribe_wait_audio (
       .stream_time = self->stream_time,
       .title = g_strdup (self->title),
       .seqnum = self->segment_seqnum,
+      .times = self->times,
   };
   g_mutex_unlock (&self->lock);
+  GST_OBJECT_LOCK (self);
+  context->midi_ticks = self->settings.midi_ticks;
+  GST_OBJECT_UNLOCK (self);
 
   return ret;
 }
@@ -225,6 +229,23 @@ gst_mt3_transcribe_seconds (const Mt3Config *config, guint64 frames)
   return (gdouble) frames * config->hop_length / config->sample_rate;
 }
 
+/* Lets the output go on: @seconds of audio are transcribed. */
+static GstFlowReturn
+gst_mt3_transcribe_advance (GstMt3Transcribe *self, gdouble seconds)
+{
+  gdouble settled = MAX (seconds - GST_MT3_OUTPUT_LATE_SECONDS, 0.0);
+  GstClockTime interval;
+  GstFlowReturn ret;
+
+  GST_OBJECT_LOCK (self);
+  interval = self->settings.update_interval;
+  GST_OBJECT_UNLOCK (self);
+  ret = self->output->advance (self->output, seconds, interval);
+  gst_mt3_time_map_forget (self->times, (GstClockTime) (settled * GST_SECOND));
+
+  return ret;
+}
+
 static GstFlowReturn
 gst_mt3_transcribe_handle_transcript (
     GstMt3Transcribe *self, const Mt3Transcript *transcript)
@@ -234,7 +255,6 @@ gst_mt3_transcribe_handle_transcript (
   gdouble start = gst_mt3_transcribe_seconds (config, first);
   gdouble seconds =
       gst_mt3_transcribe_seconds (config, first + transcript->n_frames);
-  GstClockTime interval;
 
   GST_DEBUG_OBJECT (self,
       "window %" G_GUINT64_FORMAT ": %u tokens%s, %" G_GINT64_FORMAT " us",
@@ -247,15 +267,12 @@ gst_mt3_transcribe_handle_transcript (
   mt3_note_decoder_push (self->decoder, transcript->index, transcript->last,
       transcript->tokens, transcript->log_probs, transcript->n_tokens,
       transcript->ended);
+  mt3_note_decoder_forget_ended (self->decoder);
   gst_mt3_transcribe_count (self, transcript, seconds);
   gst_mt3_transcribe_update_progress (self, seconds);
   gst_mt3_transcribe_post_notes (self, start, seconds);
 
-  GST_OBJECT_LOCK (self);
-  interval = self->settings.update_interval;
-  GST_OBJECT_UNLOCK (self);
-
-  return self->output->advance (self->output, seconds, interval);
+  return gst_mt3_transcribe_advance (self, seconds);
 }
 
 static GstFlowReturn
@@ -267,7 +284,7 @@ gst_mt3_transcribe_finish (GstMt3Transcribe *self)
     gst_mt3_transcribe_post_notes (
         self, self->stats.audio_seconds, self->stats.audio_seconds);
   }
-  return self->output->finish (self->output);
+  return self->output->finish (self->output, self->stats.audio_seconds);
 }
 
 static void

@@ -111,7 +111,7 @@ GST_START_TEST (a_note_that_ends_is_one_note)
   note (1, 60, 1.5, NAN);
   note (2, 64, 1.75, NAN);
   note (1, 60, 1.5, 2.25);
-  fail_unless_equals_int (output->finish (output), GST_FLOW_OK);
+  fail_unless_equals_int (output->finish (output, 3.0), GST_FLOW_OK);
   fail_unless_equals_int (files->len, 1);
   check_file (0);
   notes = gst_buffer_get_mt3_notes (g_ptr_array_index (files, 0));
@@ -144,7 +144,7 @@ GST_START_TEST (each_file_starts_the_sink_over)
   note (1, 60, 0.5, 0.75);
   output->advance (output, 1.0, 1);
   fail_unless_equals_int (n_segments, 1);
-  output->finish (output);
+  output->finish (output, 18.0);
   fail_unless_equals_int (n_segments, 2);
 }
 
@@ -160,7 +160,7 @@ GST_START_TEST (a_shorter_file_covers_the_one_before)
   note (2, 64, 16.4, NAN);
   output->advance (output, 17.0, 1);
   note (1, 60, 0.0, 16.3);
-  output->finish (output);
+  output->finish (output, 18.0);
   fail_unless_equals_int (files->len, 2);
   before = gst_buffer_get_size (g_ptr_array_index (files, 0));
   after = gst_buffer_get_size (g_ptr_array_index (files, 1));
