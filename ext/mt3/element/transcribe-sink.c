@@ -37,7 +37,7 @@ gst_mt3_transcribe_update_decoding (GstMt3Transcribe *self)
   decoding = gst_mt3_settings_decoding (&self->settings);
   GST_OBJECT_UNLOCK (self);
 
-  if (memcmp (&decoding, &self->decoding, sizeof decoding) == 0)
+  if (mt3_decoding_equal (&decoding, &self->decoding))
     return;
   self->decoding = decoding;
   mt3_stream_set_decoding (self->stream, &decoding);

@@ -20,7 +20,7 @@
 
 G_BEGIN_DECLS
 
-#define MT3_BACKEND_ABI 1
+#define MT3_BACKEND_ABI 2
 
 typedef enum {
   MT3_PRECISION_AUTO, /* exact on the CPU, fast on a GPU */

@@ -25,8 +25,8 @@ G_BEGIN_DECLS
  *   slot, thread or device count)
  * @allowed: (nullable): the only tokens that may be chosen, greedily or drawn;
  *   NULL is all. Log-probabilities stay those of the model, over all tokens.
- *   Borrowed: a stream takes a reference of its own, which each of its windows
- *   keeps until its transcript is popped
+ *   Made for the model's vocab_size. Borrowed: a stream takes a reference of
+ *   its own, which each of its windows keeps until its transcript is popped
  */
 typedef struct {
   guint max_tokens;
@@ -38,5 +38,12 @@ typedef struct {
 } Mt3Decoding;
 
 #define MT3_DECODING_GREEDY ((Mt3Decoding){0, 0.0f, 0, 1.0f, 0, NULL})
+
+gboolean mt3_decoding_equal (const Mt3Decoding *a, const Mt3Decoding *b);
+
+/* @decoding with a reference of its own to what is allowed; give it back with
+ * mt3_decoding_clear(). */
+Mt3Decoding mt3_decoding_copy (const Mt3Decoding *decoding);
+void mt3_decoding_clear (Mt3Decoding *decoding);
 
 G_END_DECLS

@@ -75,6 +75,8 @@ void mt3_engine_get_stats (Mt3Engine *engine, Mt3EngineStats *stats);
 
 /**
  * Mt3Transcript: the tokens of one window.
+ * @allowed: (nullable): what the window was decoded with, a reference
+ * @skipped: by mt3_stream_skip(): there are no tokens
  * @latency_us: from mt3_stream_push() to the result
  */
 typedef struct {
@@ -85,6 +87,8 @@ typedef struct {
   guint16 *tokens;
   gfloat *log_probs; /* one a token */
   gboolean ended;
+  const Mt3TokenSet *allowed;
+  gboolean skipped;
   gint64 latency_us;
 } Mt3Transcript;
 
@@ -116,6 +120,10 @@ typedef enum {
 
 /* Queues a window (transfer full); blocks while max_pending are under way. */
 Mt3Flow mt3_stream_push (Mt3Stream *stream, Mt3Window *window, GError **error);
+
+/* The same for a window that need not be decoded: its transcript has no tokens
+ * and comes when those before it have come. */
+Mt3Flow mt3_stream_skip (Mt3Stream *stream, Mt3Window *window, GError **error);
 
 /* No window follows until the stream is flushed: pop returns END after the
  * last result. */

@@ -34,23 +34,37 @@ compare_candidates (gconstpointer a, gconstpointer b)
   return x->token < y->token ? -1 : 1;
 }
 
-/* Weights relative to the most probable token's. */
-static gdouble
-weigh (
-    const gfloat *logits, guint n, gfloat temperature, Mt3Candidate *candidates)
+static gboolean
+is_allowed (const Mt3Decoding *decoding, guint token)
 {
-  gfloat largest = logits[0];
-  gdouble sum = 0.0;
+  return decoding->allowed == NULL ||
+         mt3_token_set_contains (decoding->allowed, token);
+}
 
-  for (guint i = 1; i < n; i++)
-    largest = MAX (largest, logits[i]);
+/* The allowed tokens, with weights relative to the most probable one's. Returns
+ * how many; the sum of their weights goes to @sum. */
+static guint
+weigh (const gfloat *logits, guint n, const Mt3Decoding *decoding,
+    Mt3Candidate *candidates, gdouble *sum)
+{
+  gfloat largest = -INFINITY;
+  guint n_allowed = 0;
+
   for (guint i = 0; i < n; i++) {
-    gdouble weight = exp (((gdouble) logits[i] - largest) / temperature);
-
-    candidates[i] = (Mt3Candidate){weight, i};
-    sum += weight;
+    if (is_allowed (decoding, i))
+      largest = MAX (largest, logits[i]);
   }
-  return sum;
+  *sum = 0.0;
+  for (guint i = 0; i < n; i++) {
+    gdouble weight;
+
+    if (!is_allowed (decoding, i))
+      continue;
+    weight = exp (((gdouble) logits[i] - largest) / decoding->temperature);
+    candidates[n_allowed++] = (Mt3Candidate){weight, i};
+    *sum += weight;
+  }
+  return n_allowed;
 }
 
 /* How many of the sorted candidates stay. */
@@ -75,12 +89,12 @@ guint
 mt3_sampler_draw (const gfloat *logits, guint n, const Mt3Decoding *decoding,
     guint64 index, guint position, Mt3Candidate *candidates)
 {
-  gdouble sum = weigh (logits, n, decoding->temperature, candidates);
-  gdouble target = 0.0;
+  gdouble sum, target = 0.0;
+  guint n_allowed = weigh (logits, n, decoding, candidates, &sum);
   guint n_kept;
 
-  qsort (candidates, n, sizeof *candidates, compare_candidates);
-  n_kept = count_kept (candidates, n, decoding, sum);
+  qsort (candidates, n_allowed, sizeof *candidates, compare_candidates);
+  n_kept = count_kept (candidates, n_allowed, decoding, sum);
   for (guint i = 0; i < n_kept; i++)
     target += candidates[i].weight;
   target *= mt3_sampler_uniform (decoding->seed, index, position);

@@ -28,10 +28,10 @@ gdouble mt3_sampler_uniform (guint64 seed, guint64 index, guint position);
  * @decoding: with a temperature above 0
  * @candidates: scratch for @n
  *
- * Draws a token with probability softmax (logits / temperature) among the
- * top_k most probable, and of those among the fewest whose probabilities (of
- * all tokens) reach top_p; at least one stays. Among equals the lower token
- * comes first.
+ * Draws one of the allowed tokens with probability softmax (logits /
+ * temperature) among the top_k most probable, and of those among the fewest
+ * whose probabilities (of all that are allowed) reach top_p; at least one
+ * stays. Among equals the lower token comes first.
  */
 guint mt3_sampler_draw (const gfloat *logits, guint n,
     const Mt3Decoding *decoding, guint64 index, guint position,

@@ -11,6 +11,7 @@ void
 mt3_job_free (Mt3Job *job)
 {
   g_free (job->window);
+  mt3_decoding_clear (&job->decoding);
   mt3_transcript_free (job->transcript);
   g_free (job);
 }
@@ -204,8 +205,9 @@ refill (Mt3Scheduler *self, GError **error)
 }
 
 static Mt3Transcript *
-transcript_new (const Mt3Window *window, const Mt3BackendResult *result)
+transcript_new (const Mt3Job *job, const Mt3BackendResult *result)
 {
+  const Mt3Window *window = job->window;
   Mt3Transcript *transcript = g_new0 (Mt3Transcript, 1);
 
   transcript->index = window->index;
@@ -217,6 +219,7 @@ transcript_new (const Mt3Window *window, const Mt3BackendResult *result)
   transcript->log_probs =
       g_memdup2 (result->log_probs, result->n_tokens * sizeof (gfloat));
   transcript->ended = result->ended;
+  transcript->allowed = mt3_token_set_ref (job->decoding.allowed);
   return transcript;
 }
 
@@ -234,7 +237,7 @@ collect (Mt3Scheduler *self, guint n_finished)
     Mt3BackendResult result = {0};
 
     backend->result (backend, self->picked[i], &result);
-    job->transcript = transcript_new (job->window, &result);
+    job->transcript = transcript_new (job, &result);
     n_reruns += result.rerun_exact ? 1 : 0;
     backend->release (backend, self->picked[i]);
   }

@@ -29,7 +29,7 @@ typedef enum {
  * @link: its place in its stream's jobs
  * @window: kept until there is a result, so that another backend can begin
  *   again when this one fails; NULL then
- * @decoding: max_tokens resolved
+ * @decoding: a copy of its own, max_tokens resolved
  * @cancelled: flushed while running: out of its stream's jobs, freed by the
  *   scheduler
  */

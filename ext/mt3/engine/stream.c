@@ -17,7 +17,7 @@ mt3_stream_new (
 
   self->engine = mt3_engine_ref (engine);
   self->scheduler = scheduler;
-  self->decoding = *decoding;
+  self->decoding = mt3_decoding_copy (decoding);
   g_queue_init (&self->jobs);
   g_cond_init (&self->changed);
 
@@ -46,6 +46,7 @@ mt3_stream_free (Mt3Stream *self)
   g_mutex_unlock (&scheduler->lock);
 
   mt3_engine_unref (self->engine);
+  mt3_decoding_clear (&self->decoding);
   g_cond_clear (&self->changed);
   g_free (self);
 }
@@ -58,7 +59,7 @@ job_new (Mt3Stream *stream, Mt3Window *window)
 
   job->stream = stream;
   job->window = window;
-  job->decoding = stream->decoding;
+  job->decoding = mt3_decoding_copy (&stream->decoding);
   if (job->decoding.max_tokens == 0 || job->decoding.max_tokens > limit)
     job->decoding.max_tokens = limit;
   job->pushed_us = g_get_monotonic_time ();
@@ -72,8 +73,35 @@ return_error (Mt3Stream *self, GError **error)
   return MT3_FLOW_ERROR;
 }
 
-Mt3Flow
-mt3_stream_push (Mt3Stream *self, Mt3Window *window, GError **error)
+static void
+append_waiting (Mt3Stream *self, Mt3Job *job)
+{
+  mt3_scheduler_submit (self->scheduler, job);
+}
+
+/* Makes a new job one that is done, which the scheduler never sees. */
+static void
+append_skipped (Mt3Stream *self, Mt3Job *job)
+{
+  Mt3Transcript *transcript = g_new0 (Mt3Transcript, 1);
+
+  transcript->index = job->window->index;
+  transcript->last = job->window->last;
+  transcript->n_frames = job->window->n_frames;
+  transcript->ended = TRUE;
+  transcript->skipped = TRUE;
+  g_clear_pointer (&job->window, g_free);
+  job->transcript = transcript;
+  job->state = MT3_JOB_DONE;
+  job->link.data = job;
+  g_queue_push_tail_link (&self->jobs, &job->link);
+  g_cond_broadcast (&self->changed);
+}
+
+/* Takes @window and, once there is room, gives @append its job. */
+static Mt3Flow
+push (Mt3Stream *self, Mt3Window *window,
+    void (*append) (Mt3Stream *stream, Mt3Job *job), GError **error)
 {
   Mt3Scheduler *scheduler = self->scheduler;
   Mt3Flow flow = MT3_FLOW_OK;
@@ -88,10 +116,22 @@ mt3_stream_push (Mt3Stream *self, Mt3Window *window, GError **error)
   else if (scheduler->error != NULL)
     flow = return_error (self, error);
   else
-    mt3_scheduler_submit (scheduler, job_new (self, g_steal_pointer (&window)));
+    append (self, job_new (self, g_steal_pointer (&window)));
   g_mutex_unlock (&scheduler->lock);
   g_free (window);
   return flow;
+}
+
+Mt3Flow
+mt3_stream_push (Mt3Stream *self, Mt3Window *window, GError **error)
+{
+  return push (self, window, append_waiting, error);
+}
+
+Mt3Flow
+mt3_stream_skip (Mt3Stream *self, Mt3Window *window, GError **error)
+{
+  return push (self, window, append_skipped, error);
 }
 
 void
@@ -164,9 +204,13 @@ mt3_stream_set_flushing (Mt3Stream *self, gboolean flushing)
 void
 mt3_stream_set_decoding (Mt3Stream *self, const Mt3Decoding *decoding)
 {
+  Mt3Decoding old;
+
   g_mutex_lock (&self->scheduler->lock);
-  self->decoding = *decoding;
+  old = self->decoding;
+  self->decoding = mt3_decoding_copy (decoding);
   g_mutex_unlock (&self->scheduler->lock);
+  mt3_decoding_clear (&old);
 }
 
 guint
@@ -187,5 +231,6 @@ mt3_transcript_free (Mt3Transcript *transcript)
     return;
   g_free (transcript->tokens);
   g_free (transcript->log_probs);
+  mt3_token_set_unref (transcript->allowed);
   g_free (transcript);
 }

@@ -9,7 +9,7 @@ const Mt3Config fake_config = {
     .max_tokens = 64,
 };
 
-const Mt3Decoding fake_greedy = {0, 0.0f, 0, 1.0f, 0};
+const Mt3Decoding fake_greedy = {0, 0.0f, 0, 1.0f, 0, NULL};
 
 typedef enum { SLOT_FREE, SLOT_ACTIVE, SLOT_FINISHED } SlotState;
 

@@ -74,6 +74,38 @@ START_TEST (test_top_k_and_top_p_keep_the_most_probable)
 }
 END_TEST
 
+static const struct {
+  guint top_k;
+  gfloat top_p;
+  gboolean allowed[N];
+  gboolean kept[N];
+} masks[] = {
+    {0, 1.0f, {1, 0, 1, 1, 0}, {1, 0, 1, 1, 0}},
+    {0, 1.0f, {0, 0, 0, 1, 0}, {0, 0, 0, 1, 0}}, /* only the least probable */
+    {1, 1.0f, {1, 0, 1, 1, 0}, {0, 0, 1, 0, 0}},
+    {0, 0.0f, {1, 0, 0, 1, 0}, {1, 0, 0, 0, 0}},
+    {0, 0.60f, {1, 0, 1, 1, 0},
+        {0, 0, 1, 0, 0}}, /* .24 of the rest, .66, .09 */
+    {0, 0.70f, {1, 0, 1, 1, 0}, {1, 0, 1, 0, 0}},
+};
+
+START_TEST (test_only_what_is_allowed_is_drawn)
+{
+  g_autoptr (Mt3TokenSet) allowed = mt3_token_set_new (N);
+  gdouble found[N];
+
+  for (guint i = 0; i < N; i++) {
+    if (masks[_i].allowed[i])
+      mt3_token_set_add (allowed, i);
+  }
+  frequencies (
+      (Mt3Decoding){10, 1.0f, masks[_i].top_k, masks[_i].top_p, 7, allowed},
+      found);
+  for (guint i = 0; i < N; i++)
+    ck_assert_int_eq (found[i] > 0.0, masks[_i].kept[i]);
+}
+END_TEST
+
 START_TEST (test_a_seed_repeats_its_draws)
 {
   Mt3Decoding decoding = {10, 1.0f, 0, 1.0f, 3};
@@ -121,6 +153,8 @@ main (void)
       G_N_ELEMENTS (temperatures));
   tcase_add_loop_test (tcase, test_top_k_and_top_p_keep_the_most_probable, 0,
       G_N_ELEMENTS (limits));
+  tcase_add_loop_test (
+      tcase, test_only_what_is_allowed_is_drawn, 0, G_N_ELEMENTS (masks));
   tcase_add_test (tcase, test_a_seed_repeats_its_draws);
   tcase_add_test (tcase, test_uniform_numbers_fill_the_unit_interval);
 

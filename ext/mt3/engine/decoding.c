@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/decoding.h"
+
+gboolean
+mt3_decoding_equal (const Mt3Decoding *a, const Mt3Decoding *b)
+{
+  return a->max_tokens == b->max_tokens && a->temperature == b->temperature &&
+         a->top_k == b->top_k && a->top_p == b->top_p && a->seed == b->seed &&
+         mt3_token_set_equal (a->allowed, b->allowed);
+}
+
+Mt3Decoding
+mt3_decoding_copy (const Mt3Decoding *decoding)
+{
+  mt3_token_set_ref (decoding->allowed);
+  return *decoding;
+}
+
+void
+mt3_decoding_clear (Mt3Decoding *decoding)
+{
+  mt3_token_set_unref (decoding->allowed);
+  decoding->allowed = NULL;
+}

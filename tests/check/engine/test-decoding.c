@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * How windows are to be decoded: who keeps what is allowed, when a change
+ * counts, and windows that are not decoded at all.
+ */
+#include <check.h>
+#include <stdlib.h>
+
+#include "fake-backend.h"
+
+static Mt3TokenSet *
+set_of (guint token)
+{
+  Mt3TokenSet *set = mt3_token_set_new (64);
+
+  mt3_token_set_add (set, MT3_TOKEN_EOS);
+  mt3_token_set_add (set, token);
+  return set;
+}
+
+static guint
+n_references (const Mt3TokenSet *set)
+{
+  return (guint) g_atomic_int_get ((gint *) &set->ref_count);
+}
+
+static Mt3Decoding
+allowing (const Mt3TokenSet *set)
+{
+  Mt3Decoding decoding = fake_greedy;
+
+  decoding.allowed = set;
+  return decoding;
+}
+
+/* Equality */
+
+START_TEST (test_decodings_are_equal_when_all_they_say_is)
+{
+  g_autoptr (Mt3TokenSet) five = set_of (5);
+  g_autoptr (Mt3TokenSet) other_five = set_of (5);
+  g_autoptr (Mt3TokenSet) six = set_of (6);
+  const Mt3Decoding base = {10, 1.0f, 3, 0.5f, 7, five};
+  const struct {
+    Mt3Decoding decoding;
+    gboolean equal;
+  } others[] = {
+      {{10, 1.0f, 3, 0.5f, 7, five}, TRUE},
+      {{10, 1.0f, 3, 0.5f, 7, other_five}, TRUE},
+      {{11, 1.0f, 3, 0.5f, 7, five}, FALSE},
+      {{10, 1.5f, 3, 0.5f, 7, five}, FALSE},
+      {{10, 1.0f, 4, 0.5f, 7, five}, FALSE},
+      {{10, 1.0f, 3, 0.6f, 7, five}, FALSE},
+      {{10, 1.0f, 3, 0.5f, 8, five}, FALSE},
+      {{10, 1.0f, 3, 0.5f, 7, six}, FALSE},
+      {{10, 1.0f, 3, 0.5f, 7, NULL}, FALSE},
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (others); i++)
+    ck_assert_msg (
+        mt3_decoding_equal (&base, &others[i].decoding) == others[i].equal,
+        "row %u", i);
+}
+END_TEST
+
+/* References */
+
+START_TEST (test_a_stream_needs_no_reference_of_its_maker)
+{
+  FakeOptions options = {.n_slots = 1};
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, NULL);
+  Mt3TokenSet *set = set_of (5);
+  Mt3Decoding decoding = allowing (set);
+  Mt3Stream *stream = mt3_stream_new (engine, &decoding, 4);
+
+  ck_assert_uint_eq (n_references (set), 2);
+  fake_push (stream, 0, 0, 3);
+  fake_expect (stream, 0, 0, 3);
+  mt3_stream_free (stream);
+  ck_assert_uint_eq (n_references (set), 1);
+  mt3_token_set_unref (set);
+}
+END_TEST
+
+START_TEST (test_a_window_keeps_what_it_was_pushed_with)
+{
+  FakeOptions options = {.n_slots = 1};
+  g_autoptr (FakeLog) log = fake_log_new ();
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  g_autoptr (Mt3TokenSet) before = set_of (5);
+  g_autoptr (Mt3TokenSet) after = set_of (6);
+  Mt3Decoding decoding = allowing (before);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &decoding, 4);
+  const Mt3TokenSet *expected[] = {before, before, after};
+
+  fake_log_hold (log);
+  fake_push (stream, 0, 0, 3);
+  fake_push (stream, 1, 1, 3);
+  decoding = allowing (after);
+  mt3_stream_set_decoding (stream, &decoding);
+  fake_push (stream, 2, 2, 3);
+  fake_log_let_go (log);
+  for (guint i = 0; i < G_N_ELEMENTS (expected); i++) {
+    g_autoptr (Mt3Transcript) transcript = NULL;
+
+    mt3_stream_pop (stream, &transcript, NULL);
+    ck_assert_ptr_eq (transcript->allowed, expected[i]);
+  }
+  ck_assert_uint_eq (n_references (before), 1);
+}
+END_TEST
+
+START_TEST (test_a_flush_drops_the_references_of_its_windows)
+{
+  FakeOptions options = {.n_slots = 1};
+  g_autoptr (FakeLog) log = fake_log_new ();
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  g_autoptr (Mt3TokenSet) set = set_of (5);
+  Mt3Decoding decoding = allowing (set);
+  Mt3Stream *stream = mt3_stream_new (engine, &decoding, 4);
+
+  fake_log_hold (log);
+  fake_push (stream, 0, 0, 30);
+  fake_log_wait_until_held (log);
+  fake_push (stream, 1, 1, 3);
+  mt3_stream_set_flushing (stream, TRUE);
+  /* The one in the slot is needed until the backend lets go of it. */
+  ck_assert_uint_eq (n_references (set), 3);
+  fake_log_let_go (log);
+  mt3_stream_free (stream);
+  ck_assert_uint_eq (n_references (set), 1);
+}
+END_TEST
+
+/* Skipped windows */
+
+static void
+expect_skipped (Mt3Stream *stream, guint64 index)
+{
+  g_autoptr (Mt3Transcript) transcript = NULL;
+
+  ck_assert_int_eq (mt3_stream_pop (stream, &transcript, NULL), MT3_FLOW_OK);
+  ck_assert_uint_eq (transcript->index, index);
+  ck_assert (transcript->skipped);
+  ck_assert_uint_eq (transcript->n_tokens, 0);
+}
+
+START_TEST (test_a_skipped_window_comes_in_its_turn)
+{
+  FakeOptions options = {.n_slots = 1};
+  g_autoptr (FakeLog) log = fake_log_new ();
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &fake_greedy, 8);
+
+  fake_log_hold (log);
+  mt3_stream_skip (stream, fake_window (0, 0, 9), NULL);
+  fake_push (stream, 1, 1, 5);
+  mt3_stream_skip (stream, fake_window (2, 2, 9), NULL);
+  mt3_stream_skip (stream, fake_window (3, 3, 9), NULL);
+  fake_push (stream, 4, 4, 2);
+  mt3_stream_finish (stream);
+  expect_skipped (stream, 0);
+  fake_log_let_go (log);
+  fake_expect (stream, 1, 1, 5);
+  expect_skipped (stream, 2);
+  expect_skipped (stream, 3);
+  fake_expect (stream, 4, 4, 2);
+  fake_expect_flow (stream, MT3_FLOW_END);
+}
+END_TEST
+
+START_TEST (test_a_skipped_window_costs_the_backend_nothing)
+{
+  FakeOptions options = {.n_slots = 1};
+  g_autoptr (FakeLog) log = fake_log_new ();
+  Mt3Engine *engine = fake_engine_new (&options, log);
+  Mt3Stream *stream = mt3_stream_new (engine, &fake_greedy, 8);
+
+  mt3_stream_skip (stream, fake_window (0, 0, 9), NULL);
+  expect_skipped (stream, 0);
+  mt3_stream_free (stream);
+  mt3_engine_unref (engine);
+  ck_assert_str_eq (log->calls->str, "");
+}
+END_TEST
+
+START_TEST (test_a_flush_drops_skipped_windows)
+{
+  FakeOptions options = {.n_slots = 1};
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, NULL);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &fake_greedy, 8);
+
+  mt3_stream_skip (stream, fake_window (0, 0, 9), NULL);
+  mt3_stream_set_flushing (stream, TRUE);
+  ck_assert_int_eq (
+      mt3_stream_skip (stream, fake_window (1, 1, 9), NULL), MT3_FLOW_FLUSHING);
+  mt3_stream_set_flushing (stream, FALSE);
+  ck_assert_uint_eq (mt3_stream_n_pending (stream), 0);
+}
+END_TEST
+
+int
+main (void)
+{
+  Suite *suite = suite_create ("decoding");
+  TCase *tcase = tcase_create ("decoding");
+  SRunner *runner;
+  int n_failed;
+
+  suite_add_tcase (suite, tcase);
+  tcase_add_test (tcase, test_decodings_are_equal_when_all_they_say_is);
+  tcase_add_test (tcase, test_a_stream_needs_no_reference_of_its_maker);
+  tcase_add_test (tcase, test_a_window_keeps_what_it_was_pushed_with);
+  tcase_add_test (tcase, test_a_flush_drops_the_references_of_its_windows);
+  tcase_add_test (tcase, test_a_skipped_window_comes_in_its_turn);
+  tcase_add_test (tcase, test_a_skipped_window_costs_the_backend_nothing);
+  tcase_add_test (tcase, test_a_flush_drops_skipped_windows);
+
+  runner = srunner_create (suite);
+  srunner_run_all (runner, CK_ENV);
+  n_failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
