@@ -64,46 +64,11 @@ put_key_values (const Mt3KeyValues *kv, size_t token, size_t n,
   }
 }
 
-/* One panel of a tile of keys or values; @next is fetched meanwhile. */
-ALWAYS_INLINE void
-accumulate_tile (const int n_rows, v16 (*tile)[2], Mt3PanelType type,
-    const float *in, size_t in_stride, const void *panel, size_t k,
-    const void *next)
+static void
+put_row (Mt3PanelType type, const float *in, size_t n, void *out)
 {
-  if (next != NULL)
-    panel_accumulate_dense (n_rows, tile, type, in, in_stride, panel, k,
-        (Prefetch){next, mt3_panel_bytes (type, k)});
-  else
-    panel_accumulate (n_rows, tile, type, in, in_stride, panel, k);
-}
-
-/* What follows the keys of @tile: those of the next, or the first values. */
-ALWAYS_INLINE const void *
-after_keys (const Mt3Attention *attention, Mt3PanelType type, size_t tile)
-{
-  const Mt3KeyValues *kv = attention->key_values;
-
-  if (attention->next == NULL)
-    return NULL;
-  return (tile + 1) * MT3_PANEL < attention->n_tokens
-             ? tile_keys (kv, tile + 1)
-             : tile_values (kv, type, 0, 0);
-}
-
-/* What follows a panel of values: that of the next tile, or a part of the
- * first of the next keys. */
-ALWAYS_INLINE const void *
-after_values (
-    const Mt3Attention *attention, Mt3PanelType type, size_t tile, size_t panel)
-{
-  const Mt3KeyValues *kv = attention->key_values;
-
-  if (attention->next == NULL)
-    return NULL;
-  return (tile + 1) * MT3_PANEL < attention->n_tokens
-             ? tile_values (kv, type, tile + 1, panel)
-             : (const char *) attention->next +
-                   panel * mt3_panel_bytes (type, MT3_PANEL);
+  for (size_t i = 0; i < n; i++)
+    put_number (type, out, i, in[i]);
 }
 
 /* scores[r][token] = q[r] . key[token], whole tiles of tokens */
@@ -119,8 +84,8 @@ score_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
     v16 tile[V16_TILE_ROWS][2];
 
     tile_clear (n_rows, tile);
-    accumulate_tile (n_rows, tile, type, queries, attention->query_stride,
-        tile_keys (kv, t), kv->head_dim, after_keys (attention, type, t));
+    panel_accumulate (n_rows, tile, type, queries, attention->query_stride,
+        tile_keys (kv, t), kv->head_dim);
     tile_store (n_rows, tile, scores + t * MT3_PANEL, stride);
   }
 }
@@ -136,10 +101,9 @@ weigh_tile (const int n_rows, Mt3PanelType type, const Mt3Attention *attention,
 
   tile_clear (n_rows, tile);
   for (size_t t = 0; t < n_tokens; t += MT3_PANEL)
-    accumulate_tile (n_rows, tile, type, weights + t, stride,
+    panel_accumulate (n_rows, tile, type, weights + t, stride,
         tile_values (kv, type, t / MT3_PANEL, panel),
-        n_tokens - t < MT3_PANEL ? n_tokens - t : MT3_PANEL,
-        after_values (attention, type, t / MT3_PANEL, panel));
+        n_tokens - t < MT3_PANEL ? n_tokens - t : MT3_PANEL);
   tile_store (n_rows, tile, sums, MT3_PANEL);
 }
 
@@ -227,16 +191,21 @@ attend (
   }
 }
 
-ALWAYS_INLINE void
-prefetch_number (Mt3PanelType type, const void *numbers, size_t i)
-{
-  __builtin_prefetch (
-      (const char *) numbers + i * (type == MT3_PANEL_F16 ? 2 : 4));
-}
-
 /* Few rows of queries leave room for wide tiles. */
-#define WIDE 4
+#define WIDE (MT3_ROW_WIDTH / V16_LANES)
 #define WIDE_ROWS (V16_TILE_ROWS / 2)
+
+/* What to fetch while the keys are read: the values, or, where they are the
+ * same rows, the rows after those. */
+ALWAYS_INLINE const char *
+rows_ahead (const Mt3RowAttention *attention, Mt3PanelType type)
+{
+  size_t ahead =
+      attention->keys == attention->values ? WIDE * attention->width : 0;
+
+  return (const char *) attention->values +
+         ahead * (type == MT3_PANEL_F16 ? 2 : 4);
+}
 
 ALWAYS_INLINE void
 wide_clear (const int n_rows, v16 (*tile)[WIDE])
@@ -255,6 +224,7 @@ score_four (const int n_rows, const Mt3RowAttention *attention,
 {
   const float *queries = attention->queries + row * attention->query_stride;
   size_t width = attention->width, last = attention->n_tokens - 1;
+  const char *ahead = rows_ahead (attention, type);
   size_t first[WIDE];
   v16 tile[WIDE_ROWS][WIDE];
 
@@ -267,8 +237,9 @@ score_four (const int n_rows, const Mt3RowAttention *attention,
 
 #pragma GCC unroll 4
     for (int j = 0; j < WIDE; j++) {
-      prefetch_number (type, attention->rows, first[j] + WIDE * width + i);
-      numbers[j] = panel_load (type, attention->rows, first[j] + i);
+      __builtin_prefetch (
+          ahead + (first[j] + i) * (type == MT3_PANEL_F16 ? 2 : 4));
+      numbers[j] = panel_load (type, attention->keys, first[j] + i);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < n_rows; r++) {
@@ -294,7 +265,7 @@ score_rows (const int n_rows, Mt3PanelType type,
     score_four (n_rows, attention, type, row, t, scores, stride);
 }
 
-/* sums[r] = weights[r] x rows, for two panels of columns */
+/* sums[r] = weights[r] x values, for WIDE vectors of columns */
 ALWAYS_INLINE void
 weigh_rows (const int n_rows, Mt3PanelType type,
     const Mt3RowAttention *attention, size_t column, const float *weights,
@@ -308,8 +279,8 @@ weigh_rows (const int n_rows, Mt3PanelType type,
 
 #pragma GCC unroll 4
     for (int j = 0; j < WIDE; j++)
-      numbers[j] = panel_load (
-          type, attention->rows, t * attention->width + column + j * V16_LANES);
+      numbers[j] = panel_load (type, attention->values,
+          t * attention->width + column + j * V16_LANES);
 #pragma GCC unroll 16
     for (int r = 0; r < n_rows; r++) {
       v16 weight = v16_set (weights[r * stride + t]);
@@ -322,17 +293,16 @@ weigh_rows (const int n_rows, Mt3PanelType type,
 #pragma GCC unroll 16
   for (int r = 0; r < n_rows; r++)
     for (int j = 0; j < WIDE; j++)
-      v16_store (sums + r * WIDE * V16_LANES + j * V16_LANES, tile[r][j]);
+      v16_store (sums + r * MT3_ROW_WIDTH + j * V16_LANES, tile[r][j]);
 }
 
 static void
 attend_rows_tile (
     const Mt3RowAttention *attention, size_t row, size_t n_rows, float *scores)
 {
-  const size_t step = WIDE * V16_LANES;
   size_t stride = mt3_round_up (attention->n_tokens, MT3_PANEL);
   float *out = attention->out + row * attention->out_stride;
-  float totals[WIDE_ROWS] = {0}, sums[WIDE_ROWS * WIDE * V16_LANES];
+  float totals[WIDE_ROWS] = {0}, sums[WIDE_ROWS * MT3_ROW_WIDTH];
 
   if (attention->type == MT3_PANEL_F16)
     WITH_CONSTANT_FEW_ROWS (
@@ -344,7 +314,7 @@ attend_rows_tile (
   for (size_t r = 0; r < n_rows; r++)
     totals[r] = exponentials (scores + r * stride, attention->n_tokens);
 
-  for (size_t i = 0; i < attention->width; i += step) {
+  for (size_t i = 0; i < attention->width; i += MT3_ROW_WIDTH) {
     if (attention->type == MT3_PANEL_F16)
       WITH_CONSTANT_FEW_ROWS (
           n_rows, weigh_rows, MT3_PANEL_F16, attention, i, scores, stride, sums)
@@ -352,7 +322,7 @@ attend_rows_tile (
       WITH_CONSTANT_FEW_ROWS (
           n_rows, weigh_rows, MT3_PANEL_F32, attention, i, scores, stride, sums)
     for (size_t r = 0; r < n_rows; r++)
-      divide (sums + r * step, totals[r], step,
+      divide (sums + r * MT3_ROW_WIDTH, totals[r], MT3_ROW_WIDTH,
           out + r * attention->out_stride + i);
   }
 }

@@ -122,17 +122,9 @@ mt3_key_value_tile_bytes (Mt3PanelType type, size_t head_dim)
              mt3_panel_bytes (type, MT3_PANEL);
 }
 
-/**
- * Mt3Attention:
- * @next: %NULL when the rows of a window pass over the keys and values again
- *   and again. Otherwise these come from afar, and so does what is read after
- *   them: the tiles at @next.
- *
- * Queries against keys and values.
- */
+/* Queries of a window against its keys and values: many rows pass over them. */
 typedef struct {
   const Mt3KeyValues *key_values;
-  const void *next;
   size_t n_tokens;
   const float *queries;
   size_t query_stride;
@@ -142,13 +134,18 @@ typedef struct {
 
 /**
  * Mt3RowAttention:
- * @rows: n_tokens rows of @width numbers (whole pairs of panels, zeros where
- *   padded) that are keys and values at once: cross-attention looks at the
- *   encoder's output itself
+ * @keys, @values: n_tokens rows of @width numbers each, and they may be the
+ *   same rows
+ * @width: a multiple of MT3_ROW_WIDTH; keys and values hold zeros from the
+ *   head's last dimension on, queries any finite numbers
+ *
+ * A few queries of a decoder step, which reads keys and values once: they lie
+ * as they come, one token after the other.
  */
 typedef struct {
   Mt3PanelType type; /* F32 or F16 */
-  const void *rows;
+  const void *keys;
+  const void *values;
   size_t n_tokens;
   size_t width;
   const float *queries;
@@ -156,6 +153,8 @@ typedef struct {
   float *out;
   size_t out_stride;
 } Mt3RowAttention;
+
+#define MT3_ROW_WIDTH 64
 
 typedef struct {
   const char *name; /* "AVX-512" */
@@ -193,7 +192,10 @@ typedef struct {
       size_t n_samples, size_t frame, size_t n_frames, float *out,
       size_t out_stride, void *scratch);
 
-  /* The same with rows that are keys and values at once. */
+  /* Stores n numbers as @type, for attend_rows(). */
+  void (*put_row) (Mt3PanelType type, const float *in, size_t n, void *out);
+
+  /* The same as attend() with rows. */
   void (*attend_rows) (const Mt3RowAttention *attention, size_t row,
       size_t n_rows, float *scratch);
 

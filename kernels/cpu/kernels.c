@@ -19,6 +19,7 @@ const Mt3CpuKernels MT3_KERNELS = {
     .to_bf16 = to_bf16,
     .rms_norm = rms_norm,
     .put_key_values = put_key_values,
+    .put_row = put_row,
     .attend = attend,
     .attend_rows = attend_rows,
     .log_mel = log_mel,

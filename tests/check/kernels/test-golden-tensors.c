@@ -124,10 +124,8 @@ START_TEST (test_logits_along_the_greedy_tokens)
   g_autofree gchar *name = g_strdup_printf ("logits%u", _i);
   gsize n, width = forward->config.vocab_size;
   g_autofree gfloat *golden = npz_read (golden_file, name, &n);
-  g_autofree guint8 *cross =
-      g_malloc0 (mt3_cpu_forward_cross_bytes (forward) + 64);
-  g_autofree guint8 *self =
-      g_malloc0 (mt3_cpu_forward_self_bytes (forward, N_STEPS) + 64);
+  g_autofree guint8 *cross = g_malloc0 (mt3_cpu_forward_cross_bytes (forward));
+  g_autofree guint8 *self = g_malloc0 (mt3_cpu_forward_self_bytes (forward));
   Mt3CpuDecoderRow row = {MT3_TOKEN_START, 0, self, cross};
 
   run_log_mel (_i);

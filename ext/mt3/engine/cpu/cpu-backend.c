@@ -17,7 +17,7 @@
  * few enough to stay within 400 MiB with the published model. */
 #define DEFAULT_SLOTS 24
 
-/* Tokens whose self-attention memory a free slot keeps. */
+/* A free slot keeps self-attention memory of so many tokens, at most. */
 #define KEPT_TOKENS 192
 
 typedef struct {
@@ -25,6 +25,7 @@ typedef struct {
   Mt3Decoding decoding;
   guint64 index; /* of the window, for the draw */
   guint n_tokens;
+  guint n_touched; /* tokens whose memory in self is resident */
   guint16 *tokens; /* max_tokens of the model */
   gfloat *log_probs;
   gboolean ended;
@@ -149,12 +150,10 @@ cpu_release (Mt3Backend *base, guint slot_number)
   CpuBackend *backend = (CpuBackend *) base;
   Slot *slot = &backend->slots[slot_number];
 
-  if (slot->n_tokens > KEPT_TOKENS) {
-    gsize kept = mt3_cpu_forward_self_bytes (backend->forward, KEPT_TOKENS);
-
-    mt3_memory_discard (slot->self + kept,
-        mt3_cpu_forward_self_bytes (backend->forward, slot->n_tokens + 1) -
-            kept);
+  slot->n_touched = MAX (slot->n_touched, slot->n_tokens);
+  if (slot->n_touched > KEPT_TOKENS) {
+    mt3_memory_discard (slot->self, backend->self_bytes);
+    slot->n_touched = 0;
   }
   slot->active = FALSE;
   slot->n_tokens = 0;
@@ -167,10 +166,13 @@ cpu_memory (Mt3Backend *base, guint64 *host, guint64 *device)
   const Mt3CpuForward *forward = backend->forward;
 
   *host = forward->weights->n_bytes + forward->n_bytes;
-  for (guint i = 0; i < base->n_slots; i++)
-    *host += mt3_cpu_forward_cross_bytes (forward) +
-             mt3_cpu_forward_self_bytes (
-                 forward, MAX (backend->slots[i].n_tokens, KEPT_TOKENS));
+  for (guint i = 0; i < base->n_slots; i++) {
+    const Slot *slot = &backend->slots[i];
+
+    *host += backend->cross_bytes + backend->self_bytes /
+                                        forward->config.max_tokens *
+                                        MAX (slot->n_touched, slot->n_tokens);
+  }
   *device = 0;
 }
 
@@ -224,8 +226,7 @@ make_slots (CpuBackend *backend, guint n_slots, GError **error)
 
   backend->base.n_slots = n_slots;
   backend->cross_bytes = mt3_cpu_forward_cross_bytes (forward);
-  backend->self_bytes =
-      mt3_cpu_forward_self_bytes (forward, config->max_tokens);
+  backend->self_bytes = mt3_cpu_forward_self_bytes (forward);
   backend->cross = mt3_memory_new (backend->cross_bytes * n_slots,
       MT3_PAGES_HUGE, "the keys and values of windows", error);
   if (backend->cross == NULL)

@@ -12,43 +12,42 @@ typedef struct {
   guint head_parts; /* tasks that the heads of a row are divided into */
 } AttendTask;
 
-/* The tiles of one head of a row. */
-static Mt3KeyValues
-self_key_values (const AttendTask *task, gsize row, gsize head)
+static void
+attend_self_head (const AttendTask *task, gsize row, gsize head, gsize thread)
 {
   const Mt3CpuForward *forward = task->forward;
   const Mt3Config *config = &forward->config;
-  gsize tile = task->layer * config->n_heads + head;
+  gsize n_heads = config->n_heads, inner = mt3_config_inner (config);
+  gsize head_bytes =
+      mt3_cpu_forward_self_bytes (forward) / (config->decoder_layers * n_heads);
+  gsize position = task->rows[row].position;
+  guint8 *keys = (guint8 *) task->rows[row].self +
+                 (task->layer * n_heads + head) * head_bytes;
+  guint8 *values = keys + head_bytes / 2;
+  gsize here = position * (head_bytes / 2 / config->max_tokens);
+  const gfloat *query = mt3_row (&forward->qkv, row) + head * config->head_dim;
+  Mt3RowAttention attention = {forward->kv_type, keys, values, position + 1,
+      forward->head_width, query, 0,
+      mt3_row (&forward->attended, row) + head * forward->head_width, 0};
 
-  return (Mt3KeyValues){forward->kv_type, config->head_dim,
-      config->decoder_layers * config->n_heads * forward->kv_tile_bytes,
-      (guint8 *) task->rows[row].self + tile * forward->kv_tile_bytes};
+  forward->kernels->put_row (
+      forward->kv_type, query + inner, config->head_dim, keys + here);
+  forward->kernels->put_row (
+      forward->kv_type, query + 2 * inner, config->head_dim, values + here);
+  forward->kernels->attend_rows (
+      &attention, 0, 1, mt3_cpu_scratch (forward, thread));
 }
 
 static void
 attend_self (gpointer data, gsize i, gsize thread)
 {
   const AttendTask *task = data;
-  const Mt3CpuForward *forward = task->forward;
-  const Mt3Config *config = &forward->config;
+  gsize n_heads = task->forward->config.n_heads;
   gsize row = i / task->head_parts, part = i % task->head_parts;
-  gsize end = config->n_heads * (part + 1) / task->head_parts;
-  gsize inner = mt3_config_inner (config), position = task->rows[row].position;
+  gsize end = n_heads * (part + 1) / task->head_parts;
 
-  for (gsize head = config->n_heads * part / task->head_parts; head < end;
-       head++) {
-    gsize column = head * config->head_dim;
-    const gfloat *query = mt3_row (&forward->qkv, row) + column;
-    Mt3KeyValues kv = self_key_values (task, row, head);
-    Mt3KeyValues next = self_key_values (task, row, MIN (head + 1, end - 1));
-    Mt3Attention attention = {&kv, next.tiles, position + 1, query, 0,
-        mt3_row (&forward->attended, row) + column, 0};
-
-    forward->kernels->put_key_values (
-        &kv, position, 1, query + inner, query + 2 * inner, 0);
-    forward->kernels->attend (
-        &attention, 0, 1, mt3_cpu_scratch (forward, thread));
-  }
+  for (gsize head = n_heads * part / task->head_parts; head < end; head++)
+    attend_self_head (task, row, head, thread);
 }
 
 /* The heads are the rows of queries here: all look at the same frames. */
@@ -63,7 +62,8 @@ attend_cross (gpointer data, gsize i, gsize thread)
   gsize end = config->n_heads * (part + 1) / task->head_parts;
   gsize width = forward->weights->width;
   Mt3RowAttention attention = {forward->kv_type, task->rows[row].cross,
-      config->window_frames, width, mt3_row (&forward->queries, row), width,
+      task->rows[row].cross, config->window_frames, width,
+      mt3_row (&forward->queries, row), width,
       mt3_row (&forward->contexts, row), width};
 
   forward->kernels->attend_rows (

@@ -101,7 +101,7 @@ attend_head (gpointer data, gsize i, gsize thread)
   gsize row = i / config->n_heads * QUERY_ROWS;
   gsize column = head * config->head_dim;
   Mt3KeyValues kv = head_key_values (task, head);
-  Mt3Attention attention = {&kv, NULL, config->window_frames,
+  Mt3Attention attention = {&kv, config->window_frames,
       forward->qkv.data + column, forward->qkv.stride,
       forward->attended.data + column, forward->attended.stride};
 
@@ -160,8 +160,7 @@ mt3_cpu_forward_cross (Mt3CpuForward *forward, gpointer cross)
   gint64 start = g_get_monotonic_time ();
 
   for (guint i = 0; i < n; i++)
-    forward->kernels->pack_panel (forward->kv_type,
-        mt3_row (&forward->normed, i), forward->weights->width / MT3_PANEL,
-        (guint8 *) cross + i * row_bytes);
+    forward->kernels->put_row (forward->kv_type, mt3_row (&forward->normed, i),
+        forward->config.d_model, (guint8 *) cross + i * row_bytes);
   forward->times.cross += g_get_monotonic_time () - start;
 }

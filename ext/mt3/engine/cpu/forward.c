@@ -17,7 +17,7 @@
 static gsize
 row_stride (gsize width)
 {
-  return mt3_round_up (width, 2 * MT3_PANEL) + MT3_PANEL / 2;
+  return mt3_round_up (width, MT3_ROW_WIDTH) + MT3_PANEL / 2;
 }
 
 static gsize
@@ -34,10 +34,12 @@ mt3_cpu_forward_cross_bytes (const Mt3CpuForward *forward)
 }
 
 gsize
-mt3_cpu_forward_self_bytes (const Mt3CpuForward *forward, gsize n_tokens)
+mt3_cpu_forward_self_bytes (const Mt3CpuForward *forward)
 {
-  return n_tiles (n_tokens) * forward->kv_tile_bytes * forward->config.n_heads *
-         forward->config.decoder_layers;
+  const Mt3Config *config = &forward->config;
+
+  return mt3_panel_bytes (forward->kv_type, forward->head_width) / MT3_PANEL *
+         config->max_tokens * 2 * config->n_heads * config->decoder_layers;
 }
 
 /* Position i: sines of i over wavelengths from 2 pi to 10000 * 2 pi in the
@@ -91,8 +93,8 @@ lay_out (Mt3CpuForward *forward, guint8 *memory, gsize n_rows)
   TAKE_ROWS (forward->x, most_rows, config->d_model);
   TAKE_ROWS (forward->normed, most_rows, MAX (config->d_model, config->n_mels));
   TAKE_ROWS (forward->qkv, most_rows, 3 * inner);
-  TAKE_ROWS (forward->attended, most_rows,
-      config->n_heads * mt3_round_up (config->head_dim, MT3_PANEL));
+  TAKE_ROWS (
+      forward->attended, most_rows, config->n_heads * forward->head_width);
   TAKE_ROWS (forward->queries, n_rows, absorbed);
   TAKE_ROWS (forward->contexts, n_rows, absorbed);
   TAKE_ROWS (forward->gated, most_rows, d_ff);
@@ -163,6 +165,7 @@ mt3_cpu_forward_new (const Mt3Model *model, Mt3Precision precision,
       precision == MT3_PRECISION_EXACT ? MT3_PANEL_F32 : MT3_PANEL_F16;
   forward->kv_tile_bytes =
       mt3_key_value_tile_bytes (forward->kv_type, forward->config.head_dim);
+  forward->head_width = mt3_round_up (forward->config.head_dim, MT3_ROW_WIDTH);
   if (!check_config (&forward->config, error))
     return NULL;
 

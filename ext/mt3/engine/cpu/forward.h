@@ -49,7 +49,8 @@ typedef struct {
   Mt3CpuWeights *weights;
   Mt3LogMel *log_mel;
   Mt3PanelType kv_type;
-  gsize kv_tile_bytes;
+  gsize kv_tile_bytes; /* of a head of the encoder */
+  gsize head_width; /* of a head in the decoder: whole MT3_ROW_WIDTHs */
 
   gfloat *positions; /* sinusoids [max (window_frames, max_tokens)][width] */
   Mt3Rows x; /* residual */
@@ -84,9 +85,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3CpuForward, mt3_cpu_forward_free)
  * width numbers, keys and values at once (see weights.c). */
 gsize mt3_cpu_forward_cross_bytes (const Mt3CpuForward *forward);
 
-/* Bytes of the self-attention keys and values of @n_tokens tokens:
- * [tile][layer][head], so that they grow from the front. */
-gsize mt3_cpu_forward_self_bytes (const Mt3CpuForward *forward, gsize n_tokens);
+/* Bytes of the self-attention keys and values of max_tokens tokens,
+ * [layer][head][keys, values][token][head_width]. Zeros at first. */
+gsize mt3_cpu_forward_self_bytes (const Mt3CpuForward *forward);
 
 /* The stages of a window: log-mel into normed, from there the encoder's output
  * into normed again, from there rows to @cross. */

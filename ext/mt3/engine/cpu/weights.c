@@ -20,7 +20,7 @@ typedef enum {
   INTERLEAVED, /* half a panel from each of two in turn */
   KEY_BLOCKS, /* a block for each head: its columns, transposed */
   VALUE_BLOCKS, /* a block for each head: its columns */
-  PADDED_HEADS, /* one tensor, the rows of each head padded to panels */
+  PADDED_HEADS, /* one tensor, the rows of each head padded */
 } Layout;
 
 /* A matrix to pack from one or more tensors. */
@@ -124,40 +124,48 @@ plan_matrix (Packer *packer, Mt3Matrix *matrix, Layout layout,
   plan_panels (packer, &plan);
 }
 
-/* Cross-attention is computed in the space of the encoder's output E. With
- * K = E A and V = E B, a head's scores q K^T are (q A^T) E^T and its result
- * w V is (w E) B. All heads and layers then read E alone, a sixth of the keys
- * and values that they would have. */
+/* An output projection, from heads padded to the width that they have in the
+ * decoder's attention. */
 static void
-plan_cross_attention (Packer *packer, Mt3CpuDecoderLayer *layer,
-    const Mt3Tensor *key, const Mt3Tensor *value, const Mt3Tensor *out)
+plan_out (Packer *packer, Mt3Matrix *matrix, const Mt3Tensor *out)
 {
   const Mt3Config *config = mt3_model_config (packer->model);
-  gsize n_heads = config->n_heads, head_dim = config->head_dim;
-  MatrixPlan plans[] = {
-      {&layer->cross_key, {key}, 1, KEY_BLOCKS, 0},
-      {&layer->cross_value, {value}, 1, VALUE_BLOCKS, 0},
-      {&layer->cross_out, {out}, 1, PADDED_HEADS, 0},
-  };
+  MatrixPlan plan = {matrix, {out}, 1, PADDED_HEADS, 0};
+
+  matrix->n_rows =
+      config->n_heads * mt3_round_up (config->head_dim, MT3_ROW_WIDTH);
+  matrix->n_panels = n_panels (config->d_model);
+  plan_panels (packer, &plan);
+}
+
+/* Cross-attention is computed in the space of the encoder's output E. With
+ * K = E A and V = E B, a head's scores q K^T are (q A^T) E^T and its result
+ * w V is (w E) B. All heads and layers then read E alone, a twelfth of the
+ * keys and values that they would have. */
+static void
+plan_cross_attention (Packer *packer, Mt3CpuDecoderLayer *layer,
+    const Mt3Tensor *key, const Mt3Tensor *value)
+{
+  const Mt3Config *config = mt3_model_config (packer->model);
+  gsize n_heads = config->n_heads, width = packer->weights->width;
+  MatrixPlan key_plan = {&layer->cross_key, {key}, 1, KEY_BLOCKS, 0};
+  MatrixPlan value_plan = {&layer->cross_value, {value}, 1, VALUE_BLOCKS, 0};
 
   layer->cross_key = (Mt3Matrix){
-      .n_rows = head_dim,
-      .n_panels = n_heads * packer->weights->width / MT3_PANEL,
+      .n_rows = config->head_dim,
+      .n_panels = n_heads * width / MT3_PANEL,
       .n_blocks = n_heads,
-      .block_stride = head_dim,
+      .block_stride = config->head_dim,
   };
   layer->cross_value = (Mt3Matrix){
       .n_rows = config->d_model,
-      .n_panels = n_heads * n_panels (head_dim),
+      .n_panels =
+          n_heads * mt3_round_up (config->head_dim, MT3_ROW_WIDTH) / MT3_PANEL,
       .n_blocks = n_heads,
-      .block_stride = packer->weights->width,
+      .block_stride = width,
   };
-  layer->cross_out = (Mt3Matrix){
-      .n_rows = n_heads * n_panels (head_dim) * MT3_PANEL,
-      .n_panels = n_panels (config->d_model),
-  };
-  for (guint i = 0; i < G_N_ELEMENTS (plans); i++)
-    plan_panels (packer, &plans[i]);
+  plan_panels (packer, &key_plan);
+  plan_panels (packer, &value_plan);
 }
 
 static void
@@ -205,8 +213,8 @@ plan_decoder_layer (Packer *packer, Mt3CpuDecoderLayer *layer, guint i)
       TENSOR ("decoder/layers_%u/self_attention/query/kernel", i),
       TENSOR ("decoder/layers_%u/self_attention/key/kernel", i),
       TENSOR ("decoder/layers_%u/self_attention/value/kernel", i));
-  plan_matrix (packer, &layer->self_out, BESIDE,
-      TENSOR ("decoder/layers_%u/self_attention/out/kernel", i), NULL, NULL);
+  plan_out (packer, &layer->self_out,
+      TENSOR ("decoder/layers_%u/self_attention/out/kernel", i));
   plan_rows (packer, &layer->cross_norm,
       TENSOR ("decoder/layers_%u/pre_cross_attention_layer_norm/scale", i));
   plan_matrix (packer, &layer->cross_query, BESIDE,
@@ -214,7 +222,8 @@ plan_decoder_layer (Packer *packer, Mt3CpuDecoderLayer *layer, guint i)
       NULL, NULL);
   plan_cross_attention (packer, layer,
       TENSOR ("decoder/layers_%u/encoder_decoder_attention/key/kernel", i),
-      TENSOR ("decoder/layers_%u/encoder_decoder_attention/value/kernel", i),
+      TENSOR ("decoder/layers_%u/encoder_decoder_attention/value/kernel", i));
+  plan_out (packer, &layer->cross_out,
       TENSOR ("decoder/layers_%u/encoder_decoder_attention/out/kernel", i));
   plan_rows (packer, &layer->mlp_norm,
       TENSOR ("decoder/layers_%u/pre_mlp_layer_norm/scale", i));
@@ -310,8 +319,9 @@ read_value_block (
   gsize head_dim = plan->sources[0]->shape[1] / matrix->n_blocks;
   gsize column = index % per_head * MT3_PANEL;
 
-  read_columns (plan->sources[0], index / per_head * head_dim + column,
-      MIN (head_dim - column, MT3_PANEL), panel, 0, scratch);
+  if (column < head_dim)
+    read_columns (plan->sources[0], index / per_head * head_dim + column,
+        MIN (head_dim - column, MT3_PANEL), panel, 0, scratch);
 }
 
 static void
@@ -438,7 +448,7 @@ mt3_cpu_weights_new (const Mt3Model *model, Mt3Precision precision,
 
   weights->n_encoder_layers = config->encoder_layers;
   weights->n_decoder_layers = config->decoder_layers;
-  weights->width = mt3_round_up (config->d_model, 2 * MT3_PANEL);
+  weights->width = mt3_round_up (config->d_model, MT3_ROW_WIDTH);
   weights->encoder = g_new0 (Mt3CpuEncoderLayer, weights->n_encoder_layers);
   weights->decoder = g_new0 (Mt3CpuDecoderLayer, weights->n_decoder_layers);
 

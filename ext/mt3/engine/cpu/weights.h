@@ -24,12 +24,12 @@ typedef struct {
 typedef struct {
   const gfloat *self_norm;
   Mt3Matrix self_qkv;
-  Mt3Matrix self_out;
+  Mt3Matrix self_out; /* from heads padded to MT3_ROW_WIDTH, as cross_out */
   const gfloat *cross_norm;
   Mt3Matrix cross_query;
   Mt3Matrix cross_key; /* a block for each head: its key kernel, transposed */
   Mt3Matrix cross_value; /* a block for each head */
-  Mt3Matrix cross_out; /* from heads padded to whole panels */
+  Mt3Matrix cross_out;
   const gfloat *mlp_norm;
   Mt3Matrix gate;
   Mt3Matrix down;
@@ -38,7 +38,7 @@ typedef struct {
 /**
  * Mt3CpuWeights:
  * @width: floats in a vector of norm scales or a row of the embedding: d_model
- *   rounded up to a pair of panels, zeros after d_model
+ *   rounded up to MT3_ROW_WIDTH, zeros after d_model
  */
 typedef struct {
   guint n_encoder_layers, n_decoder_layers;
