@@ -5,6 +5,7 @@
  */
 #include "engine/engine-private.h"
 
+#include <fenv.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -118,10 +119,9 @@ set_cpu_substitute (Mt3Engine *engine, const Request *request, Mt3Model *model)
       substitute, substitute_free);
 }
 
-static gpointer
-load_engine (Mt3Shared *shared, gpointer data, GError **error)
+static Mt3Engine *
+new_engine (Mt3Shared *shared, const Request *request, GError **error)
 {
-  const Request *request = data;
   g_autoptr (Mt3Shared) use = share_model (request, error);
   Mt3Backend *backend;
   Mt3Engine *engine;
@@ -138,6 +138,22 @@ load_engine (Mt3Shared *shared, gpointer data, GError **error)
       shared, g_steal_pointer (&use), backend, mt3_model_config (model));
   if (request->device == MT3_DEVICE_AUTO)
     set_cpu_substitute (engine, request, model);
+  return engine;
+}
+
+/* An application may round differently or flush denormals (libraries built with
+ * -ffast-math do so to the whole process). The engine's threads inherit what
+ * is set while they start, and their results must not depend on it. */
+static gpointer
+load_engine (Mt3Shared *shared, gpointer request, GError **error)
+{
+  Mt3Engine *engine;
+  fenv_t theirs;
+
+  fegetenv (&theirs);
+  fesetenv (FE_DFL_ENV);
+  engine = new_engine (shared, request, error);
+  fesetenv (&theirs);
   return engine;
 }
 

@@ -5,6 +5,7 @@
  * the number of threads, slots and streams. The model is tiny and random.
  */
 #include <check.h>
+#include <fenv.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -150,6 +151,24 @@ START_TEST (test_a_window_is_the_same_after_a_flush)
 }
 END_TEST
 
+/* Also in a process that holds a library built with -ffast-math. */
+START_TEST (test_how_the_application_rounds_does_not_matter)
+{
+  g_autoptr (Mt3Engine) engine = open_cpu (2, 2, MT3_PRECISION_EXACT);
+  g_autoptr (GPtrArray) expected = run_streams (engine, &decoding, 1);
+  g_autoptr (GPtrArray) found = NULL;
+
+  g_clear_pointer (&engine, mt3_engine_unref);
+  fesetround (FE_UPWARD);
+  engine = open_cpu (2, 2, MT3_PRECISION_EXACT);
+  ck_assert_int_eq (fegetround (), FE_UPWARD);
+  fesetround (FE_TONEAREST);
+  found = run_streams (engine, &decoding, 1);
+  for (guint i = 0; i < found->len; i++)
+    check_equal (g_ptr_array_index (found, i), g_ptr_array_index (expected, i));
+}
+END_TEST
+
 int
 main (void)
 {
@@ -162,6 +181,7 @@ main (void)
   tcase_add_loop_test (
       tcase, test_results_depend_on_the_window_alone, 0, G_N_ELEMENTS (modes));
   tcase_add_test (tcase, test_a_window_is_the_same_after_a_flush);
+  tcase_add_test (tcase, test_how_the_application_rounds_does_not_matter);
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);
