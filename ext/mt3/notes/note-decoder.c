@@ -23,6 +23,7 @@ struct _Mt3NoteDecoder {
   guint window_frames;
   guint velocity_bins;
   gboolean ties;
+  Mt3TokenSet *allowed;
   Mt3NoteCallback callback;
   gpointer user_data;
 
@@ -117,6 +118,16 @@ begin_active (Mt3NoteDecoder *decoder, guint pitch)
       decoder->active_by_key, note_key (pitch, decoder->program), active);
 }
 
+static gboolean
+is_program_allowed (const Mt3NoteDecoder *decoder)
+{
+  Mt3Event event = {MT3_EVENT_PROGRAM, decoder->program};
+
+  return !decoder->allowed ||
+         mt3_token_set_contains (decoder->allowed,
+             mt3_vocabulary_token (decoder->velocity_bins, event));
+}
+
 /* The events below return FALSE when the event does not fit. */
 
 static gboolean
@@ -130,7 +141,7 @@ decode_pitch (Mt3NoteDecoder *decoder, guint pitch)
     active->declared = TRUE;
     return TRUE;
   }
-  if (decoder->velocity == 0 && !active)
+  if (decoder->velocity == 0 ? !active : !is_program_allowed (decoder))
     return FALSE;
   if (active)
     end_active (decoder, active, decoder->now);
@@ -267,6 +278,32 @@ mt3_note_decoder_push (Mt3NoteDecoder *decoder, guint64 index, gboolean last,
   decoder->stats.unfinished_windows += !ended;
 }
 
+static void
+end_all (Mt3NoteDecoder *decoder)
+{
+  while (!g_queue_is_empty (&decoder->active))
+    end_active (decoder, g_queue_peek_head (&decoder->active), decoder->now);
+}
+
+void
+mt3_note_decoder_push_silence (Mt3NoteDecoder *decoder, guint64 index)
+{
+  decoder->now = MAX (decoder->now, window_start (decoder, index));
+  end_all (decoder);
+  decoder->stats.windows++;
+  decoder->stats.silent_windows++;
+}
+
+void
+mt3_note_decoder_set_allowed (
+    Mt3NoteDecoder *decoder, const Mt3TokenSet *allowed)
+{
+  Mt3TokenSet *old = decoder->allowed;
+
+  decoder->allowed = mt3_token_set_ref (allowed);
+  mt3_token_set_unref (old);
+}
+
 void
 mt3_note_decoder_finish (Mt3NoteDecoder *decoder)
 {
@@ -274,8 +311,7 @@ mt3_note_decoder_finish (Mt3NoteDecoder *decoder)
     gdouble soonest = ((ActiveNote *) l->data)->note.onset + MIN_DURATION;
     decoder->now = MAX (decoder->now, soonest);
   }
-  while (!g_queue_is_empty (&decoder->active))
-    end_active (decoder, g_queue_peek_head (&decoder->active), decoder->now);
+  end_all (decoder);
 }
 
 void
@@ -313,6 +349,7 @@ mt3_note_decoder_new (
 void
 mt3_note_decoder_free (Mt3NoteDecoder *decoder)
 {
+  mt3_token_set_unref (decoder->allowed);
   g_hash_table_unref (decoder->active_by_key);
   g_array_unref (decoder->ended);
   g_free (decoder);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "checkpoint/model-config.h"
+#include "engine/token-set.h"
 #include "notes/note.h"
 
 G_BEGIN_DECLS
@@ -16,7 +17,8 @@ typedef struct _Mt3NoteDecoder Mt3NoteDecoder;
 /* What was decoded, skipped and cut since new or reset. */
 typedef struct {
   guint64 windows;
-  guint64 empty_windows; /* without a single valid pitch or drum */
+  guint64 silent_windows; /* of these, those that were not decoded */
+  guint64 empty_windows; /* those without a single valid pitch or drum */
   guint64 unfinished_windows; /* no end token */
   guint64 notes; /* onsets */
   guint64 invalid_events; /* skipped: no such token, or none that fits */
@@ -52,17 +54,33 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3NoteDecoder, mt3_note_decoder_free)
  * @ended: the model wrote its end token; without it the tokens count all the
  *   same
  *
- * Any ids are safe. A window that is skipped (silence, overload) need not be
- * pushed: what sounds goes on. Pushing a lone tie token instead ends it all.
+ * Any ids are safe. A window that is left out (overload) need not be pushed:
+ * what sounds goes on.
  */
 void mt3_note_decoder_push (Mt3NoteDecoder *decoder, guint64 index,
     gboolean last, const guint16 *tokens, const gfloat *log_probs,
     guint n_tokens, gboolean ended);
 
+/* The same for a window that is silent and was not decoded: what sounds ends
+ * at its start. */
+void mt3_note_decoder_push_silence (Mt3NoteDecoder *decoder, guint64 index);
+
+/**
+ * mt3_note_decoder_set_allowed:
+ * @allowed: (nullable): what the windows that are pushed from now on were
+ *   written with
+ *
+ * A model that may not write the tokens of some programs can still begin a
+ * note without having named any program, or go on with that of a window before.
+ * Such notes are invalid events unless @allowed has their program's token.
+ */
+void mt3_note_decoder_set_allowed (
+    Mt3NoteDecoder *decoder, const Mt3TokenSet *allowed);
+
 /* Ends every note that still sounds, as the reference does at the end. */
 void mt3_note_decoder_finish (Mt3NoteDecoder *decoder);
 
-/* Forgets everything. */
+/* Forgets everything but what is allowed. */
 void mt3_note_decoder_reset (Mt3NoteDecoder *decoder);
 
 /* Notes ended so far, in the reference's order. Valid until the next call. */

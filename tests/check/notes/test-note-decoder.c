@@ -348,6 +348,106 @@ START_TEST (test_notes_that_sound_can_be_seen_before_they_end)
 }
 END_TEST
 
+START_TEST (test_a_silent_window_ends_what_sounds)
+{
+  g_autoptr (Mt3NoteDecoder) decoder =
+      mt3_note_decoder_new (&multitrack, NULL, NULL);
+  g_autofree gchar *notes = NULL;
+  Mt3NoteDecoderStats stats;
+
+  push_text (
+      decoder, &multitrack, 0, FALSE, "tie shift:100 " ON "pitch:60 pitch:64");
+  mt3_note_decoder_push_silence (decoder, 1);
+  mt3_note_decoder_push_silence (decoder, 2);
+  push_text (decoder, &multitrack, 3, TRUE, "tie shift:10 pitch:60 pitch:65");
+  mt3_note_decoder_finish (decoder);
+
+  notes = describe_notes (decoder);
+  ck_assert_str_eq (notes, "1.00-2.04 60@0 127, 1.00-2.04 64@0 127, "
+                           "6.24-6.25 60@0 127, 6.24-6.25 65@0 127");
+  mt3_note_decoder_get_stats (decoder, &stats);
+  ck_assert_uint_eq (stats.windows, 4);
+  ck_assert_uint_eq (stats.silent_windows, 2);
+  ck_assert_uint_eq (stats.empty_windows, 0);
+}
+END_TEST
+
+START_TEST (test_a_silent_window_ends_notes_without_ties_too)
+{
+  g_autoptr (Mt3NoteDecoder) decoder =
+      mt3_note_decoder_new (&piano, NULL, NULL);
+  g_autofree gchar *notes = NULL;
+
+  push_text (decoder, &piano, 0, FALSE, "shift:100 velocity:90 pitch:60");
+  mt3_note_decoder_push_silence (decoder, 1);
+  notes = describe_notes (decoder);
+  ck_assert_str_eq (notes, "1.00-4.09 60@0 90");
+}
+END_TEST
+
+/* The last note of a window may lie after the next window's rounded start. */
+START_TEST (test_silence_does_not_go_back_in_time)
+{
+  g_autoptr (Mt3NoteDecoder) decoder =
+      mt3_note_decoder_new (&multitrack, NULL, NULL);
+  g_autofree gchar *notes = NULL;
+
+  push_text (decoder, &multitrack, 0, TRUE, "tie shift:300 " ON "pitch:60");
+  mt3_note_decoder_push_silence (decoder, 1);
+  notes = describe_notes (decoder);
+  ck_assert_str_eq (notes, "3.00-3.01 60@0 127");
+}
+END_TEST
+
+/* Allowed is program 40 alone. */
+static const struct {
+  const gchar *windows, *notes;
+  guint invalid;
+} allowed_rules[] = {
+    {"tie program:40 " ON "pitch:60 shift:9 " OFF "pitch:60",
+        "0.00-0.09 60@40 127", 0},
+    {"tie " ON "pitch:60", "", 1}, /* program 0 was never named */
+    {"tie program:5 " ON "pitch:60 program:40 pitch:61", "0.00-0.01 61@40 127",
+        1},
+    {"tie " ON "drum:36", "0.00-0.01 drum 36 127", 0},
+};
+
+START_TEST (test_notes_of_programs_that_are_not_allowed_are_invalid)
+{
+  g_autoptr (Mt3NoteDecoder) decoder =
+      mt3_note_decoder_new (&multitrack, NULL, NULL);
+  g_autoptr (Mt3TokenSet) allowed = mt3_token_set_new (1536);
+  g_autofree gchar *notes = NULL;
+  Mt3NoteDecoderStats stats;
+
+  mt3_token_set_add (
+      allowed, mt3_vocabulary_token (1, (Mt3Event){MT3_EVENT_PROGRAM, 40}));
+  mt3_note_decoder_set_allowed (decoder, allowed);
+  push_windows (decoder, &multitrack, allowed_rules[_i].windows);
+  mt3_note_decoder_finish (decoder);
+  notes = describe_notes (decoder);
+  ck_assert_str_eq (notes, allowed_rules[_i].notes);
+  mt3_note_decoder_get_stats (decoder, &stats);
+  ck_assert_uint_eq (stats.invalid_events, allowed_rules[_i].invalid);
+}
+END_TEST
+
+START_TEST (test_what_sounds_goes_on_when_less_is_allowed)
+{
+  g_autoptr (Mt3NoteDecoder) decoder =
+      mt3_note_decoder_new (&multitrack, NULL, NULL);
+  g_autoptr (Mt3TokenSet) nothing = mt3_token_set_new (1536);
+  g_autofree gchar *notes = NULL;
+
+  push_text (decoder, &multitrack, 0, FALSE, "tie " ON "pitch:60");
+  mt3_note_decoder_set_allowed (decoder, nothing);
+  push_text (
+      decoder, &multitrack, 1, TRUE, "pitch:60 tie shift:50 " OFF "pitch:60");
+  notes = describe_notes (decoder);
+  ck_assert_str_eq (notes, "0.00-2.54 60@0 127");
+}
+END_TEST
+
 START_TEST (test_statistics_count_windows_and_notes)
 {
   g_autoptr (Mt3NoteDecoder) decoder =
@@ -468,6 +568,13 @@ main (void)
   tcase_add_test (tcase, test_an_index_that_was_left_out_advances_time);
   tcase_add_test (tcase, test_reports_come_in_the_order_of_decoding);
   tcase_add_test (tcase, test_notes_that_sound_can_be_seen_before_they_end);
+  tcase_add_test (tcase, test_a_silent_window_ends_what_sounds);
+  tcase_add_test (tcase, test_a_silent_window_ends_notes_without_ties_too);
+  tcase_add_test (tcase, test_silence_does_not_go_back_in_time);
+  tcase_add_loop_test (tcase,
+      test_notes_of_programs_that_are_not_allowed_are_invalid, 0,
+      G_N_ELEMENTS (allowed_rules));
+  tcase_add_test (tcase, test_what_sounds_goes_on_when_less_is_allowed);
   tcase_add_test (tcase, test_statistics_count_windows_and_notes);
   tcase_add_test (tcase, test_confidence_is_the_product_since_the_note_before);
   tcase_add_test (tcase, test_confidence_is_1_without_probabilities);
