@@ -62,8 +62,8 @@ class Readme(unittest.TestCase):
              for spec in is_own})
 
     def test_every_recipe_is_named(self):
-        helpers = {'env.sh', 'midi_notes.py', 'packages.txt',
-                   'install-packages.sh'}
+        helpers = {'env.sh', 'midi_notes.py', 'packages.txt', 'meson.build',
+                   'install-packages.sh', 'notes-jsonl.c'}
         for path in (ROOT / 'pipelines').iterdir():
             if path.is_file() and path.name not in helpers:
                 with self.subTest(path.name):
