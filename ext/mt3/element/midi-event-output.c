@@ -82,11 +82,10 @@ gst_mt3_midi_event_output_enter (
     GstMt3MidiEventOutput *self, GstClockTime position)
 {
   const GstMt3OutputContext *context = &self->output.context;
-  GstMt3TimeAnchor anchor = {
-      0, context->pts, context->segment, context->seqnum};
+  GstMt3TimeAnchor anchor;
   GstClockTime pts;
 
-  gst_mt3_time_map_find (context->times, position, &anchor);
+  gst_mt3_output_find_time (context, position, &anchor);
   if (!gst_segment_is_equal (&anchor.segment, &self->segment))
     gst_mt3_midi_event_output_push_segment (
         self, &anchor.segment, anchor.seqnum);

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "element/note-messages.h"
+
 #include <math.h>
 
-#include <gst/mt3/mt3.h>
-
-#include "element/note-messages.h"
-#include "element/output.h"
-
 struct _GstMt3NoteMessages {
-  GstSegment segment;
-  GstClockTime pts;
+  GstMt3OutputContext context;
+  GHashTable *sounding; /* id to GstMt3Note (owned), as told at the onset */
   GPtrArray *notes; /* of GstMt3Note, of the next message */
 };
 
 GstMt3NoteMessages *
-gst_mt3_note_messages_new (const GstSegment *segment, GstClockTime pts)
+gst_mt3_note_messages_new (const GstMt3OutputContext *context)
 {
   GstMt3NoteMessages *messages = g_new0 (GstMt3NoteMessages, 1);
 
-  messages->segment = *segment;
-  messages->pts = pts;
+  messages->context = *context;
+  messages->context.title = NULL; /* nobody keeps it */
+  messages->sounding = g_hash_table_new_full (
+      NULL, NULL, NULL, (GDestroyNotify) gst_mt3_note_free);
   messages->notes =
       g_ptr_array_new_with_free_func ((GDestroyNotify) gst_mt3_note_free);
 
@@ -28,52 +27,99 @@ gst_mt3_note_messages_new (const GstSegment *segment, GstClockTime pts)
 void
 gst_mt3_note_messages_free (GstMt3NoteMessages *messages)
 {
+  g_hash_table_unref (messages->sounding);
   g_ptr_array_unref (messages->notes);
   g_free (messages);
 }
 
-/* A segment says nothing about positions outside of it, where the audio that
- * came after a change of segments would be: its times go on as those of the
- * first one do. */
+static GstClockTime
+gst_mt3_note_messages_timestamp (
+    GstMt3NoteMessages *messages, gdouble seconds, GstSegment *segment)
+{
+  GstClockTime position =
+      (GstClockTime) llround (fmax (seconds, 0.0) * GST_SECOND);
+  GstMt3TimeAnchor anchor;
+
+  gst_mt3_output_find_time (&messages->context, position, &anchor);
+  *segment = anchor.segment;
+
+  return gst_mt3_time_anchor_pts (&anchor, position);
+}
+
+/* The full functions: what the model writes past the end of the audio is past
+ * the segment's, too, where the plain ones know no time. */
 static GstClockTime
 gst_mt3_note_messages_stream_time (
-    GstMt3NoteMessages *messages, GstClockTime timestamp)
+    GstMt3NoteMessages *messages, gdouble seconds)
 {
+  GstSegment segment;
+  GstClockTime pts =
+      gst_mt3_note_messages_timestamp (messages, seconds, &segment);
   guint64 time;
 
-  if (gst_segment_to_stream_time_full (
-          &messages->segment, GST_FORMAT_TIME, timestamp, &time) < 1)
+  if (gst_segment_to_stream_time_full (&segment, GST_FORMAT_TIME, pts, &time) <
+      1)
     return GST_CLOCK_TIME_NONE;
   return time;
 }
 
 static GstClockTime
 gst_mt3_note_messages_running_time (
-    GstMt3NoteMessages *messages, GstClockTime timestamp)
+    GstMt3NoteMessages *messages, gdouble seconds)
 {
+  GstSegment segment;
+  GstClockTime pts =
+      gst_mt3_note_messages_timestamp (messages, seconds, &segment);
   guint64 time;
 
-  if (gst_segment_to_running_time_full (
-          &messages->segment, GST_FORMAT_TIME, timestamp, &time) < 1)
+  if (gst_segment_to_running_time_full (&segment, GST_FORMAT_TIME, pts, &time) <
+      1)
     return GST_CLOCK_TIME_NONE;
   return time;
 }
 
-void
-gst_mt3_note_messages_add (GstMt3NoteMessages *messages, const Mt3Note *note)
+/* The place of the note @id in the next message; -1: it is not there. Looks
+ * backwards: a note that begins in this window did so just before. */
+static gint
+gst_mt3_note_messages_find (GstMt3NoteMessages *messages, guint id)
 {
-  GstMt3Note told = gst_mt3_output_convert (
-      note, gst_mt3_note_messages_stream_time (messages, messages->pts));
+  for (gint i = (gint) messages->notes->len - 1; i >= 0; i--)
+    if (((GstMt3Note *) g_ptr_array_index (messages->notes, i))->id == id)
+      return i;
+  return -1;
+}
 
-  /* Backwards: a note that began in this window did so just before. */
-  for (guint i = messages->notes->len; i > 0; i--) {
-    GstMt3Note *other = g_ptr_array_index (messages->notes, i - 1);
+static void
+gst_mt3_note_messages_end (
+    GstMt3NoteMessages *messages, guint id, gdouble seconds)
+{
+  gint at = gst_mt3_note_messages_find (messages, id);
+  gpointer told;
 
-    if (other->id == told.id) {
-      *other = told;
-      return;
-    }
+  g_hash_table_steal_extended (
+      messages->sounding, GUINT_TO_POINTER (id), NULL, &told);
+  g_return_if_fail (told != NULL);
+  ((GstMt3Note *) told)->end =
+      gst_mt3_note_messages_stream_time (messages, seconds);
+  if (at >= 0)
+    g_ptr_array_remove_index (messages->notes, at);
+  g_ptr_array_insert (messages->notes, at, told);
+}
+
+void
+gst_mt3_note_messages_add (
+    GstMt3NoteMessages *messages, const Mt3Note *note, gboolean ended)
+{
+  GstMt3Note told;
+
+  if (ended) {
+    gst_mt3_note_messages_end (messages, note->id, note->offset);
+    return;
   }
+  told = gst_mt3_output_convert (note, 0);
+  told.onset = gst_mt3_note_messages_stream_time (messages, note->onset);
+  g_hash_table_insert (messages->sounding, GUINT_TO_POINTER (note->id),
+      gst_mt3_note_copy (&told));
   g_ptr_array_add (messages->notes, gst_mt3_note_copy (&told));
 }
 
@@ -81,17 +127,16 @@ GstMessage *
 gst_mt3_note_messages_take (
     GstMt3NoteMessages *messages, GstObject *src, gdouble from, gdouble to)
 {
-  GstClockTime timestamp =
-      messages->pts + (GstClockTime) llround (from * GST_SECOND);
-  GstClockTime duration = (GstClockTime) llround ((to - from) * GST_SECOND);
+  GstSegment segment;
   GstMessage *message;
 
   if (messages->notes->len == 0)
     return NULL;
-  message = gst_mt3_notes_message_new (src, timestamp,
-      gst_mt3_note_messages_stream_time (messages, timestamp),
-      gst_mt3_note_messages_running_time (messages, timestamp), duration,
-      messages->notes);
+  message = gst_mt3_notes_message_new (src,
+      gst_mt3_note_messages_timestamp (messages, from, &segment),
+      gst_mt3_note_messages_stream_time (messages, from),
+      gst_mt3_note_messages_running_time (messages, from),
+      (GstClockTime) llround ((to - from) * GST_SECOND), messages->notes);
   g_ptr_array_set_size (messages->notes, 0);
 
   return message;

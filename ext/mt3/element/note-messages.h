@@ -4,28 +4,20 @@
  */
 #pragma once
 
-#include <gst/gst.h>
-
-#include "notes/note.h"
+#include "element/output.h"
 
 G_BEGIN_DECLS
 
 typedef struct _GstMt3NoteMessages GstMt3NoteMessages;
 
-/**
- * gst_mt3_note_messages_new:
- * @segment: of the first sample of the audio
- * @pts: of the first sample, in @segment
- *
- * All functions belong to the source pad's task.
- */
+/* All functions belong to the source pad's task. */
 GstMt3NoteMessages *gst_mt3_note_messages_new (
-    const GstSegment *segment, GstClockTime pts);
+    const GstMt3OutputContext *context);
 void gst_mt3_note_messages_free (GstMt3NoteMessages *messages);
 
-/* Takes note of a note of which the onset or the end has become known. */
+/* Takes note of a note at its onset (offset is NAN) and at its end. */
 void gst_mt3_note_messages_add (
-    GstMt3NoteMessages *messages, const Mt3Note *note);
+    GstMt3NoteMessages *messages, const Mt3Note *note, gboolean ended);
 
 /**
  * gst_mt3_note_messages_take:

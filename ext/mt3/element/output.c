@@ -20,6 +20,16 @@ gst_mt3_output_new (const gchar *media_type, const GstMt3OutputContext *context)
   g_return_val_if_reached (NULL);
 }
 
+void
+gst_mt3_output_find_time (const GstMt3OutputContext *context,
+    GstClockTime position, GstMt3TimeAnchor *anchor)
+{
+  /* Without timestamps upstream's time is that of the samples. */
+  if (!gst_mt3_time_map_find (context->times, position, anchor))
+    *anchor =
+        (GstMt3TimeAnchor){0, context->pts, context->segment, context->seqnum};
+}
+
 static GstClockTime
 gst_mt3_output_time (gdouble seconds, GstClockTime stream_time)
 {

@@ -81,6 +81,10 @@ GstMt3Output *gst_mt3_midi_file_output_new (const GstMt3OutputContext *context);
 GstMt3Output *gst_mt3_midi_event_output_new (
     const GstMt3OutputContext *context);
 
+/* Upstream's time of what lies @position after the first sample. */
+void gst_mt3_output_find_time (const GstMt3OutputContext *context,
+    GstClockTime position, GstMt3TimeAnchor *anchor);
+
 /* @note as applications see it, its times counted from @stream_time. */
 GstMt3Note gst_mt3_output_convert (
     const Mt3Note *note, GstClockTime stream_time);

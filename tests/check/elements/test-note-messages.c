@@ -206,7 +206,7 @@ GST_END_TEST
 
 /* As concat makes it of two files: the second one's time begins anew, running
  * time goes on. */
-GST_START_TEST (running_time_goes_on_over_a_change_of_segments)
+GST_START_TEST (times_follow_a_change_of_segments)
 {
   g_auto (Fixture) fixture = new_telling ();
   g_auto (Told) before = {0}, after = {0};
@@ -224,6 +224,8 @@ GST_START_TEST (running_time_goes_on_over_a_change_of_segments)
   after = wait_told (&fixture);
   fail_unless_equals_uint64 (before.running_time, 0);
   fail_unless_equals_uint64 (after.running_time, fixture_windows_time (1));
+  fail_unless_equals_uint64 (after.stream_time, 0);
+  fail_unless_equals_uint64 (only_note (&after)->onset, 44 * GST_MSECOND);
 }
 
 GST_END_TEST
@@ -279,7 +281,7 @@ note_messages_suite (void)
   tcase_add_test (tcase, a_note_that_goes_on_is_told_again_at_its_end);
   tcase_add_test (tcase, the_end_of_the_audio_tells_what_still_sounds);
   tcase_add_test (tcase, times_are_those_of_the_segment);
-  tcase_add_test (tcase, running_time_goes_on_over_a_change_of_segments);
+  tcase_add_test (tcase, times_follow_a_change_of_segments);
   tcase_add_test (tcase, telling_can_begin_while_playing);
   tcase_add_test (tcase, a_flush_forgets_what_was_not_told);
 
