@@ -110,7 +110,7 @@ void
 gst_mt3_transcribe_reset (GstMt3Transcribe *self)
 {
   gst_mt3_transcribe_end_progress (self, GST_PROGRESS_TYPE_CANCELED);
-  g_clear_pointer (&self->decoder, mt3_note_decoder_free);
+  gst_mt3_transcribe_reset_notes (self);
   if (self->output)
     self->output->free (self->output);
   self->output = NULL;
@@ -152,6 +152,7 @@ gst_mt3_transcribe_close (GstMt3Transcribe *self)
   self->segment_seqnum = GST_SEQNUM_INVALID;
   g_mutex_unlock (&self->lock);
   g_clear_pointer (&stream, mt3_stream_free);
+  mt3_decoding_clear (&self->decoding);
   g_clear_pointer (&self->stream_engine, mt3_engine_unref);
   g_clear_pointer (&self->windower, mt3_windower_free);
   g_clear_pointer (&self->input, gst_mt3_audio_input_free);
@@ -248,9 +249,11 @@ gst_mt3_transcribe_class_init (GstMt3TranscribeClass *klass)
    *   reason; guint `slots`, `streams`; guint64 `reruns` (windows computed
    *   again in exact precision), `host-bytes`, `device-bytes`: of the engine,
    *   which other elements may share; missing while no model is open
-   * * guint64 `windows`, `empty-windows`, `tokens`, `notes`, `invalid` (events
-   *   that make no sense where they stand), `dropped` (events after the end of
-   *   their window), `unfinished` (windows that reached max-tokens),
+   * * guint64 `windows`, of these `silent-windows` (below silence-threshold, not
+   *   decoded) and `empty-windows` (decoded to nothing), `tokens`, `notes`,
+   *   `invalid` (events that make no sense where they stand), `dropped` (events
+   *   after the end of their window), `unfinished` (windows that reached
+   *   max-tokens),
    *   `replaced-samples` (not finite); gdouble `audio-seconds` transcribed and
    *   `real-time-factor`: of this element since it started or was flushed
    *

@@ -6,7 +6,6 @@
 #define DEFAULT_PRECISION MT3_PRECISION_AUTO
 #define DEFAULT_THREADS 0
 #define DEFAULT_BATCH_SIZE 0
-#define DEFAULT_MAX_TOKENS 0
 #define DEFAULT_UPDATE_INTERVAL 0
 #define DEFAULT_POST_MESSAGES FALSE
 #define DEFAULT_MIDI_TICKS TRUE
@@ -14,7 +13,6 @@
 #define MAX_CUDA_DEVICES 255
 #define MAX_THREADS 1024
 #define MAX_BATCH_SIZE 4096
-#define MAX_MAX_TOKENS 65535
 
 enum {
   PROP_0,
@@ -24,7 +22,6 @@ enum {
   PROP_PRECISION,
   PROP_THREADS,
   PROP_BATCH_SIZE,
-  PROP_MAX_TOKENS,
   PROP_UPDATE_INTERVAL,
   PROP_POST_MESSAGES,
   PROP_MIDI_TICKS,
@@ -85,17 +82,18 @@ gst_mt3_settings_init (GstMt3Settings *settings)
       .precision = DEFAULT_PRECISION,
       .threads = DEFAULT_THREADS,
       .batch_size = DEFAULT_BATCH_SIZE,
-      .max_tokens = DEFAULT_MAX_TOKENS,
       .update_interval = DEFAULT_UPDATE_INTERVAL,
       .post_messages = DEFAULT_POST_MESSAGES,
       .midi_ticks = DEFAULT_MIDI_TICKS,
   };
+  gst_mt3_note_settings_init (&settings->notes);
 }
 
 void
 gst_mt3_settings_clear (GstMt3Settings *settings)
 {
   g_clear_pointer (&settings->model_file, g_free);
+  gst_mt3_note_settings_clear (&settings->notes);
 }
 
 static void
@@ -184,20 +182,6 @@ gst_mt3_settings_install (GObjectClass *klass)
   gst_mt3_settings_install_engine (klass);
 
   /**
-   * GstMt3Transcribe:max-tokens:
-   *
-   * A window that reaches the limit keeps the notes it has so far. Counts for
-   * the windows that begin after it was set.
-   *
-   * Since: 0.1
-   */
-  g_object_class_install_property (klass, PROP_MAX_TOKENS,
-      g_param_spec_uint ("max-tokens", "Max tokens",
-          "Tokens a window, at most (0 = the model's own limit)", 0,
-          MAX_MAX_TOKENS, DEFAULT_MAX_TOKENS,
-          FLAGS | GST_PARAM_MUTABLE_PLAYING));
-
-  /**
    * GstMt3Transcribe:update-interval:
    *
    * Every so many nanoseconds of audio a complete file of the notes so far is
@@ -242,7 +226,7 @@ gst_mt3_settings_install (GObjectClass *klass)
           "Send a tick every 10 ms between the notes of live MIDI",
           DEFAULT_MIDI_TICKS, FLAGS | GST_PARAM_MUTABLE_READY));
 
-  return N_PROPERTIES;
+  return gst_mt3_note_settings_install (klass, N_PROPERTIES);
 }
 
 gboolean
@@ -268,9 +252,6 @@ gst_mt3_settings_set (GstMt3Settings *settings, guint id, const GValue *value)
     case PROP_BATCH_SIZE:
       settings->batch_size = g_value_get_uint (value);
       return TRUE;
-    case PROP_MAX_TOKENS:
-      settings->max_tokens = g_value_get_uint (value);
-      return TRUE;
     case PROP_UPDATE_INTERVAL:
       settings->update_interval = g_value_get_uint64 (value);
       return TRUE;
@@ -281,7 +262,8 @@ gst_mt3_settings_set (GstMt3Settings *settings, guint id, const GValue *value)
       settings->midi_ticks = g_value_get_boolean (value);
       return TRUE;
     default:
-      return FALSE;
+      return gst_mt3_note_settings_set (
+          &settings->notes, id - N_PROPERTIES, value);
   }
 }
 
@@ -307,9 +289,6 @@ gst_mt3_settings_get (const GstMt3Settings *settings, guint id, GValue *value)
     case PROP_BATCH_SIZE:
       g_value_set_uint (value, settings->batch_size);
       return TRUE;
-    case PROP_MAX_TOKENS:
-      g_value_set_uint (value, settings->max_tokens);
-      return TRUE;
     case PROP_UPDATE_INTERVAL:
       g_value_set_uint64 (value, settings->update_interval);
       return TRUE;
@@ -320,7 +299,8 @@ gst_mt3_settings_get (const GstMt3Settings *settings, guint id, GValue *value)
       g_value_set_boolean (value, settings->midi_ticks);
       return TRUE;
     default:
-      return FALSE;
+      return gst_mt3_note_settings_get (
+          &settings->notes, id - N_PROPERTIES, value);
   }
 }
 
@@ -352,13 +332,4 @@ gst_mt3_engine_options_clear (Mt3EngineOptions *options)
 {
   g_free ((gchar *) options->model_file);
   options->model_file = NULL;
-}
-
-Mt3Decoding
-gst_mt3_settings_decoding (const GstMt3Settings *settings)
-{
-  Mt3Decoding decoding = MT3_DECODING_GREEDY;
-
-  decoding.max_tokens = settings->max_tokens;
-  return decoding;
 }

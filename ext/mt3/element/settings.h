@@ -7,6 +7,7 @@
 
 #include <gst/gst.h>
 
+#include "element/settings-notes.h"
 #include "engine/engine.h"
 
 G_BEGIN_DECLS
@@ -18,10 +19,10 @@ typedef struct {
   Mt3Precision precision;
   guint threads;
   guint batch_size;
-  guint max_tokens;
   GstClockTime update_interval;
   gboolean post_messages;
   gboolean midi_ticks;
+  GstMt3NoteSettings notes;
 } GstMt3Settings;
 
 void gst_mt3_settings_init (GstMt3Settings *settings);
@@ -44,8 +45,6 @@ Mt3EngineOptions gst_mt3_settings_engine_options (
 gboolean gst_mt3_engine_options_equal (
     const Mt3EngineOptions *a, const Mt3EngineOptions *b);
 void gst_mt3_engine_options_clear (Mt3EngineOptions *options);
-
-Mt3Decoding gst_mt3_settings_decoding (const GstMt3Settings *settings);
 
 const gchar *gst_mt3_precision_nick (Mt3Precision precision);
 

@@ -97,6 +97,8 @@ struct _GstMt3Transcribe {
   GstMt3Output *output;
   GstMt3NoteMessages *messages;
   Mt3NoteDecoder *decoder;
+  Mt3NoteShaper *shaper; /* gets the notes of the decoder */
+  gdouble hold_back; /* how long it may hold a report back, in seconds */
   gint progress; /* per cent told last; -1: not begun */
   gint64 duration; /* of the input, for the progress; 0: unknown */
 };
@@ -123,9 +125,25 @@ void gst_mt3_transcribe_init_sink (GstMt3Transcribe *self);
 void gst_mt3_transcribe_init_src (GstMt3Transcribe *self);
 void gst_mt3_transcribe_start_task (GstMt3Transcribe *self);
 
+/* An #Mt3NoteCallback for the notes that go out; @user_data is the element. */
+void gst_mt3_transcribe_note (
+    const Mt3Note *note, gboolean ended, gpointer user_data);
+
 /* Posts the last of the progress messages, if there was a first. */
 void gst_mt3_transcribe_end_progress (
     GstMt3Transcribe *self, GstProgressType type);
+
+/* transcribe-notes.c, for the source pad's task */
+
+/* @seconds: where the window ends */
+void gst_mt3_transcribe_decode_notes (
+    GstMt3Transcribe *self, const Mt3Transcript *transcript, gdouble seconds);
+
+/* Ends all notes, once there was a transcript. */
+void gst_mt3_transcribe_finish_notes (GstMt3Transcribe *self);
+
+/* Forgets all notes. */
+void gst_mt3_transcribe_reset_notes (GstMt3Transcribe *self);
 
 /* gstmt3transcribe.c */
 

@@ -28,24 +28,48 @@ gst_mt3_transcribe_wait_outcome (GstMt3Transcribe *self)
   return ret;
 }
 
-static void
-gst_mt3_transcribe_update_decoding (GstMt3Transcribe *self)
+static Mt3Decoding
+gst_mt3_transcribe_decoding (GstMt3Transcribe *self)
 {
   Mt3Decoding decoding;
 
   GST_OBJECT_LOCK (self);
-  decoding = gst_mt3_settings_decoding (&self->settings);
+  decoding = gst_mt3_note_settings_decoding (
+      &self->settings.notes, mt3_engine_config (self->stream_engine));
   GST_OBJECT_UNLOCK (self);
 
-  if (mt3_decoding_equal (&decoding, &self->decoding))
-    return;
+  return decoding;
+}
+
+static void
+gst_mt3_transcribe_update_decoding (GstMt3Transcribe *self)
+{
+  Mt3Decoding decoding = gst_mt3_transcribe_decoding (self);
+
+  if (!mt3_decoding_equal (&decoding, &self->decoding))
+    mt3_stream_set_decoding (self->stream, &decoding);
+  mt3_decoding_clear (&self->decoding);
   self->decoding = decoding;
-  mt3_stream_set_decoding (self->stream, &decoding);
+}
+
+static gboolean
+gst_mt3_transcribe_is_silent (GstMt3Transcribe *self, const Mt3Window *window)
+{
+  gboolean silent;
+
+  GST_OBJECT_LOCK (self);
+  silent =
+      gst_mt3_note_settings_is_silent (&self->settings.notes, window->peak);
+  GST_OBJECT_UNLOCK (self);
+
+  return silent;
 }
 
 static GstFlowReturn
 gst_mt3_transcribe_push_window (GstMt3Transcribe *self, Mt3Window *window)
 {
+  Mt3Flow flow;
+
   window->index += self->windows_skipped;
   GST_DEBUG_OBJECT (self, "window %" G_GUINT64_FORMAT ", %u frames, peak %g%s",
       window->index, window->n_frames, window->peak,
@@ -58,7 +82,11 @@ gst_mt3_transcribe_push_window (GstMt3Transcribe *self, Mt3Window *window)
   g_mutex_unlock (&self->lock);
 
   gst_mt3_transcribe_update_decoding (self);
-  if (mt3_stream_push (self->stream, window, NULL) == MT3_FLOW_OK)
+  if (gst_mt3_transcribe_is_silent (self, window))
+    flow = mt3_stream_skip (self->stream, window, NULL);
+  else
+    flow = mt3_stream_push (self->stream, window, NULL);
+  if (flow == MT3_FLOW_OK)
     return GST_FLOW_OK;
 
   return gst_mt3_transcribe_wait_outcome (self);
@@ -167,9 +195,7 @@ gst_mt3_transcribe_open_stream (GstMt3Transcribe *self)
   self->input = gst_mt3_audio_input_new (
       config->sample_rate, gst_mt3_transcribe_take_samples, self);
   self->info_changed = TRUE;
-  GST_OBJECT_LOCK (self);
-  self->decoding = gst_mt3_settings_decoding (&self->settings);
-  GST_OBJECT_UNLOCK (self);
+  self->decoding = gst_mt3_transcribe_decoding (self);
   stream = mt3_stream_new (self->stream_engine, &self->decoding, 0);
 
   g_mutex_lock (&self->lock);

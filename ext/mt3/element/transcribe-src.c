@@ -64,7 +64,7 @@ gst_mt3_transcribe_end_progress (GstMt3Transcribe *self, GstProgressType type)
   self->progress = -1;
 }
 
-static void
+void
 gst_mt3_transcribe_note (
     const Mt3Note *note, gboolean ended, gpointer user_data)
 {
@@ -233,10 +233,12 @@ gst_mt3_transcribe_seconds (const Mt3Config *config, guint64 frames)
 static GstFlowReturn
 gst_mt3_transcribe_advance (GstMt3Transcribe *self, gdouble seconds)
 {
-  gdouble settled = MAX (seconds - GST_MT3_OUTPUT_LATE_SECONDS, 0.0);
+  gdouble settled;
   GstClockTime interval;
   GstFlowReturn ret;
 
+  seconds -= self->hold_back;
+  settled = MAX (seconds - GST_MT3_OUTPUT_LATE_SECONDS, 0.0);
   GST_OBJECT_LOCK (self);
   interval = self->settings.update_interval;
   GST_OBJECT_UNLOCK (self);
@@ -261,13 +263,7 @@ gst_mt3_transcribe_handle_transcript (
       transcript->index, transcript->n_tokens,
       transcript->ended ? "" : " without an end", transcript->latency_us);
 
-  if (!self->decoder)
-    self->decoder =
-        mt3_note_decoder_new (config, gst_mt3_transcribe_note, self);
-  mt3_note_decoder_push (self->decoder, transcript->index, transcript->last,
-      transcript->tokens, transcript->log_probs, transcript->n_tokens,
-      transcript->ended);
-  mt3_note_decoder_forget_ended (self->decoder);
+  gst_mt3_transcribe_decode_notes (self, transcript, seconds);
   gst_mt3_transcribe_count (self, transcript, seconds);
   gst_mt3_transcribe_update_progress (self, seconds);
   gst_mt3_transcribe_post_notes (self, start, seconds);
@@ -279,7 +275,7 @@ static GstFlowReturn
 gst_mt3_transcribe_finish (GstMt3Transcribe *self)
 {
   if (self->decoder) {
-    mt3_note_decoder_finish (self->decoder);
+    gst_mt3_transcribe_finish_notes (self);
     gst_mt3_transcribe_count (self, NULL, self->stats.audio_seconds);
     gst_mt3_transcribe_post_notes (
         self, self->stats.audio_seconds, self->stats.audio_seconds);

@@ -49,6 +49,7 @@ gst_mt3_transcribe_get_stats (GstMt3Transcribe *self)
   g_clear_pointer (&engine, mt3_engine_unref);
 
   gst_structure_set (stats, "windows", G_TYPE_UINT64, run.notes.windows,
+      "silent-windows", G_TYPE_UINT64, run.notes.silent_windows,
       "empty-windows", G_TYPE_UINT64, run.notes.empty_windows, "tokens",
       G_TYPE_UINT64, run.tokens, "notes", G_TYPE_UINT64, run.notes.notes,
       "invalid", G_TYPE_UINT64, run.notes.invalid_events, "dropped",

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * transcribe-notes.c: transcripts to notes as the properties want them.
+ */
+#include "element/transcribe-private.h"
+
+static void
+gst_mt3_transcribe_begin_notes (GstMt3Transcribe *self)
+{
+  GST_OBJECT_LOCK (self);
+  self->hold_back = (gdouble) self->settings.notes.min_duration / GST_SECOND;
+  GST_OBJECT_UNLOCK (self);
+  self->shaper =
+      mt3_note_shaper_new (self->hold_back, gst_mt3_transcribe_note, self);
+  self->decoder = mt3_note_decoder_new (mt3_engine_config (self->stream_engine),
+      mt3_note_shaper_note, self->shaper);
+}
+
+static void
+gst_mt3_transcribe_update_shaper (GstMt3Transcribe *self)
+{
+  Mt3ProgramMap map;
+  guint velocity;
+
+  GST_OBJECT_LOCK (self);
+  map = self->settings.notes.map;
+  velocity = self->settings.notes.velocity;
+  GST_OBJECT_UNLOCK (self);
+  mt3_note_shaper_set (self->shaper, &map, velocity);
+}
+
+void
+gst_mt3_transcribe_decode_notes (
+    GstMt3Transcribe *self, const Mt3Transcript *transcript, gdouble seconds)
+{
+  if (!self->decoder)
+    gst_mt3_transcribe_begin_notes (self);
+  gst_mt3_transcribe_update_shaper (self);
+
+  if (transcript->skipped) {
+    mt3_note_decoder_push_silence (self->decoder, transcript->index);
+  } else {
+    mt3_note_decoder_set_allowed (self->decoder, transcript->allowed);
+    mt3_note_decoder_push (self->decoder, transcript->index, transcript->last,
+        transcript->tokens, transcript->log_probs, transcript->n_tokens,
+        transcript->ended);
+  }
+  mt3_note_decoder_forget_ended (self->decoder);
+  mt3_note_shaper_advance (self->shaper, seconds - GST_MT3_OUTPUT_LATE_SECONDS);
+}
+
+void
+gst_mt3_transcribe_finish_notes (GstMt3Transcribe *self)
+{
+  mt3_note_decoder_finish (self->decoder);
+  mt3_note_shaper_finish (self->shaper);
+}
+
+void
+gst_mt3_transcribe_reset_notes (GstMt3Transcribe *self)
+{
+  g_clear_pointer (&self->decoder, mt3_note_decoder_free);
+  g_clear_pointer (&self->shaper, mt3_note_shaper_free);
+  self->hold_back = 0.0;
+}
