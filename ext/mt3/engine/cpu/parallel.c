@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/cpu/parallel.h"
 
-/* More tasks than threads, so that one who is late can be helped out; few, so
- * that each streams long stretches of weights. */
+/* More tasks than threads, so that one who is late can be helped out. */
 #define TASKS_PER_THREAD 2
 
 /* Rows that are worth a task of their own. */
@@ -45,15 +44,16 @@ halve_row (gpointer data, gsize i, gsize thread)
 }
 
 /* Panels divide the weights; rows are divided only when there are more threads
- * than panels. */
+ * than panels. For few rows the weights are what takes time, and they come
+ * fastest in long stretches. */
 void
 mt3_cpu_multiply (Mt3CpuForward *forward, const Mt3Matrix *matrix,
     const Mt3Rows *in, const Mt3Rows *out, guint n_rows, Mt3Epilogue epilogue)
 {
   gsize n_threads = mt3_pool_n_threads (forward->pool);
-  gsize n_tasks = n_threads == 1 ? 1 : n_threads * TASKS_PER_THREAD;
   gsize n_tiles =
       (n_rows + forward->kernels->tile_rows - 1) / forward->kernels->tile_rows;
+  gsize n_tasks = n_tiles > 1 ? n_threads * TASKS_PER_THREAD : n_threads;
   MultiplyTask task = {
       .kernels = forward->kernels,
       .product = {matrix, epilogue, in->data, in->stride, out->data,
