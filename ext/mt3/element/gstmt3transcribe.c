@@ -166,6 +166,10 @@ gst_mt3_transcribe_change_state (GstElement *element, GstStateChange transition)
   GstMt3Transcribe *self = GST_MT3_TRANSCRIBE (element);
   GstStateChangeReturn ret;
 
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED &&
+      !gst_mt3_transcribe_check_notes (self, FALSE))
+    return GST_STATE_CHANGE_FAILURE;
+
   /* In READY too: the settings may have changed, or the file appeared. */
   if (transition == GST_STATE_CHANGE_NULL_TO_READY ||
       transition == GST_STATE_CHANGE_READY_TO_PAUSED)
@@ -194,6 +198,8 @@ gst_mt3_transcribe_set_property (
   GST_OBJECT_UNLOCK (self);
   if (!known)
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+  else if (G_IS_PARAM_SPEC_STRING (pspec) && GST_STATE (self) > GST_STATE_READY)
+    gst_mt3_transcribe_check_notes (self, TRUE);
 }
 
 static void
@@ -249,8 +255,8 @@ gst_mt3_transcribe_class_init (GstMt3TranscribeClass *klass)
    *   reason; guint `slots`, `streams`; guint64 `reruns` (windows computed
    *   again in exact precision), `host-bytes`, `device-bytes`: of the engine,
    *   which other elements may share; missing while no model is open
-   * * guint64 `windows`, of these `silent-windows` (below silence-threshold, not
-   *   decoded) and `empty-windows` (decoded to nothing), `tokens`, `notes`,
+   * * guint64 `windows`, of these `silent-windows` (below silence-threshold,
+   * not decoded) and `empty-windows` (decoded to nothing), `tokens`, `notes`,
    *   `invalid` (events that make no sense where they stand), `dropped` (events
    *   after the end of their window), `unfinished` (windows that reached
    *   max-tokens),
@@ -284,6 +290,7 @@ gst_mt3_transcribe_init (GstMt3Transcribe *self)
   self->times = gst_mt3_time_map_new ();
   gst_audio_info_init (&self->info);
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
+  gst_segment_init (&self->audio_segment, GST_FORMAT_TIME);
   self->flushing = TRUE;
   self->srcresult = GST_FLOW_FLUSHING;
   self->progress = -1;

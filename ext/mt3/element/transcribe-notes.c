@@ -2,7 +2,35 @@
  *
  * transcribe-notes.c: transcripts to notes as the properties want them.
  */
+#include "config.h"
+
+#include <glib/gi18n-lib.h>
+
+#include "element/debug.h"
 #include "element/transcribe-private.h"
+
+#define GST_CAT_DEFAULT gst_mt3_transcribe_debug
+
+gboolean
+gst_mt3_transcribe_check_notes (GstMt3Transcribe *self, gboolean running)
+{
+  g_autoptr (GError) error = NULL;
+
+  GST_OBJECT_LOCK (self);
+  gst_mt3_note_settings_check (&self->settings.notes, &error);
+  GST_OBJECT_UNLOCK (self);
+
+  if (error && running)
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS,
+        (_ ("The instruments asked for are not understood.")),
+        ("%s; what was asked for before is still in force", error->message));
+  else if (error)
+    GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
+        (_ ("The instruments asked for are not understood.")),
+        ("%s", error->message));
+
+  return error == NULL;
+}
 
 static void
 gst_mt3_transcribe_begin_notes (GstMt3Transcribe *self)

@@ -133,7 +133,15 @@ void gst_mt3_transcribe_note (
 void gst_mt3_transcribe_end_progress (
     GstMt3Transcribe *self, GstProgressType type);
 
-/* transcribe-notes.c, for the source pad's task */
+/* transcribe-notes.c */
+
+/* FALSE when the properties that say which notes are written are not
+ * understood, which is an error until the element is @running, then a
+ * warning. */
+gboolean gst_mt3_transcribe_check_notes (
+    GstMt3Transcribe *self, gboolean running);
+
+/* The others belong to the source pad's task. */
 
 /* @seconds: where the window ends */
 void gst_mt3_transcribe_decode_notes (
