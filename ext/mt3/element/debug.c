@@ -8,6 +8,7 @@ GST_DEBUG_CATEGORY (gst_mt3_model_debug);
 GST_DEBUG_CATEGORY (gst_mt3_audio_input_debug);
 GST_DEBUG_CATEGORY (gst_mt3_midi_file_debug);
 GST_DEBUG_CATEGORY (gst_mt3_midi_event_debug);
+GST_DEBUG_CATEGORY (gst_mt3_live_debug);
 
 void
 gst_mt3_debug_init (void)
@@ -26,4 +27,6 @@ gst_mt3_debug_init (void)
       gst_mt3_midi_file_debug, "mt3midifile", 0, "MT3: Standard MIDI Files");
   GST_DEBUG_CATEGORY_INIT (
       gst_mt3_midi_event_debug, "mt3midievent", 0, "MT3: live MIDI");
+  GST_DEBUG_CATEGORY_INIT (
+      gst_mt3_live_debug, "mt3live", 0, "MT3: latency and overload");
 }

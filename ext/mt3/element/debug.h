@@ -15,6 +15,7 @@ GST_DEBUG_CATEGORY_EXTERN (gst_mt3_model_debug);
 GST_DEBUG_CATEGORY_EXTERN (gst_mt3_audio_input_debug);
 GST_DEBUG_CATEGORY_EXTERN (gst_mt3_midi_file_debug);
 GST_DEBUG_CATEGORY_EXTERN (gst_mt3_midi_event_debug);
+GST_DEBUG_CATEGORY_EXTERN (gst_mt3_live_debug);
 
 /* Before anything logs; any number of times. */
 void gst_mt3_debug_init (void);

@@ -136,6 +136,7 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
   g_clear_pointer (&self->title, g_free);
   g_queue_clear_full (&self->events, (GDestroyNotify) gst_event_unref);
   self->stats = (GstMt3RunStats){0};
+  g_array_set_size (self->live.losses, 0);
   g_mutex_unlock (&self->lock);
 }
 
@@ -228,6 +229,7 @@ gst_mt3_transcribe_finalize (GObject *object)
   gst_mt3_engine_options_clear (&self->model_options);
   gst_mt3_settings_clear (&self->settings);
   gst_mt3_time_map_free (self->times);
+  g_array_unref (self->live.losses);
   g_cond_clear (&self->changed);
   g_mutex_clear (&self->lock);
 
@@ -260,7 +262,8 @@ gst_mt3_transcribe_class_init (GstMt3TranscribeClass *klass)
    *   `invalid` (events that make no sense where they stand), `dropped` (events
    *   after the end of their window), `unfinished` (windows that reached
    *   max-tokens),
-   *   `replaced-samples` (not finite); gdouble `audio-seconds` transcribed and
+   *   `replaced-samples` (not finite), `dropped-windows` (of live audio, when
+   *   transcribing took too long); gdouble `audio-seconds` transcribed and
    *   `real-time-factor`: of this element since it started or was flushed
    *
    * Since: 0.1
@@ -288,6 +291,7 @@ gst_mt3_transcribe_init (GstMt3Transcribe *self)
   g_queue_init (&self->events);
   gst_mt3_settings_init (&self->settings);
   self->times = gst_mt3_time_map_new ();
+  gst_mt3_transcribe_init_live (self);
   gst_audio_info_init (&self->info);
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
   gst_segment_init (&self->audio_segment, GST_FORMAT_TIME);

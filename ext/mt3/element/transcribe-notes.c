@@ -57,6 +57,23 @@ gst_mt3_transcribe_update_shaper (GstMt3Transcribe *self)
   mt3_note_shaper_set (self->shaper, &map, velocity);
 }
 
+/* What sounded when audio was left out ends there: nobody knows what came of
+ * it. */
+static void
+gst_mt3_transcribe_handle_losses (GstMt3Transcribe *self, guint64 index)
+{
+  const Mt3Config *config = mt3_engine_config (self->stream_engine);
+  guint64 first;
+
+  while (gst_mt3_transcribe_take_loss (self, index, &first)) {
+    guint64 samples = first * mt3_config_window_samples (config);
+
+    mt3_note_decoder_interrupt (self->decoder, first);
+    self->output->discont (
+        self->output, (gdouble) samples / config->sample_rate);
+  }
+}
+
 void
 gst_mt3_transcribe_decode_notes (
     GstMt3Transcribe *self, const Mt3Transcript *transcript, gdouble seconds)
@@ -64,6 +81,7 @@ gst_mt3_transcribe_decode_notes (
   if (!self->decoder)
     gst_mt3_transcribe_begin_notes (self);
   gst_mt3_transcribe_update_shaper (self);
+  gst_mt3_transcribe_handle_losses (self, transcript->index);
 
   if (transcript->skipped) {
     mt3_note_decoder_push_silence (self->decoder, transcript->index);
@@ -74,7 +92,10 @@ gst_mt3_transcribe_decode_notes (
         transcript->ended);
   }
   mt3_note_decoder_forget_ended (self->decoder);
-  mt3_note_shaper_advance (self->shaper, seconds - GST_MT3_OUTPUT_LATE_SECONDS);
+  /* After the last window more is told of its time: what sounds ends. */
+  if (!transcript->last)
+    mt3_note_shaper_advance (
+        self->shaper, seconds - GST_MT3_OUTPUT_LATE_SECONDS);
 }
 
 void

@@ -41,10 +41,22 @@ typedef struct {
   Mt3NoteDecoderStats notes;
   guint64 tokens;
   guint64 replaced_samples;
+  guint64 dropped_windows; /* of live audio */
   gdouble audio_seconds; /* transcribed */
   gint64 started_us; /* first window pushed; 0: none yet */
   gint64 transcribed_us; /* last window popped */
 } GstMt3RunStats;
+
+/* What transcribe-live.c knows; state lock. */
+typedef struct {
+  gboolean is_live; /* upstream, when the stream was opened */
+  GstClockTime window; /* how long one of the model's is */
+  GstClockTime processing; /* what transcribing one is said to take */
+  GstClockTime hold_back; /* min-duration */
+  GstClockTime told; /* the latency; 0: none yet */
+  GArray *losses; /* windows left out that the task does not know of */
+  gint64 warned_us; /* of losses; sink pad's streaming thread only */
+} GstMt3Live;
 
 struct _GstMt3Transcribe {
   GstElement element;
@@ -81,6 +93,7 @@ struct _GstMt3Transcribe {
   Mt3Engine *stream_engine; /* which it belongs to; likewise */
   GstMt3TimeMap *times; /* has a lock of its own */
   GstMt3RunStats stats;
+  GstMt3Live live;
 
   /* Sink pad's streaming thread */
   GstSegment segment;
@@ -117,6 +130,36 @@ GstFlowReturn gst_mt3_transcribe_wait_model (
 /* Posts @error (transfer full), which an engine gave. */
 void gst_mt3_transcribe_post_error (
     GstMt3Transcribe *self, const gchar *model_file, GError *error);
+
+/* transcribe-live.c */
+
+/* Windows of live audio that may wait for their notes or for downstream. */
+#define GST_MT3_LIVE_WINDOWS 4
+
+void gst_mt3_transcribe_init_live (GstMt3Transcribe *self);
+gboolean gst_mt3_transcribe_query_latency (
+    GstMt3Transcribe *self, GstQuery *query);
+
+/* Audio begins, for @engine. Returns whether it is live. */
+gboolean gst_mt3_transcribe_begin_live (
+    GstMt3Transcribe *self, Mt3Engine *engine);
+
+/* Tells of a longer latency when a window took longer than was told. */
+void gst_mt3_transcribe_measure_window (
+    GstMt3Transcribe *self, const Mt3Transcript *transcript);
+
+/* Whether the next window has to be left out. */
+gboolean gst_mt3_transcribe_is_overloaded (
+    GstMt3Transcribe *self, Mt3Stream *stream);
+
+/* Leaves out the window with that index, which begins at @position. */
+void gst_mt3_transcribe_lose_window (
+    GstMt3Transcribe *self, guint64 index, GstClockTime position);
+
+/* For the task: the first window of the next run of them that was left out
+ * before window @before, each run once. */
+gboolean gst_mt3_transcribe_take_loss (
+    GstMt3Transcribe *self, guint64 before, guint64 *first);
 
 /* transcribe-sink.c */
 void gst_mt3_transcribe_init_sink (GstMt3Transcribe *self);

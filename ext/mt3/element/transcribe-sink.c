@@ -65,6 +65,16 @@ gst_mt3_transcribe_is_silent (GstMt3Transcribe *self, const Mt3Window *window)
   return silent;
 }
 
+/* When that window begins, since the first sample. */
+static GstClockTime
+gst_mt3_transcribe_window_position (GstMt3Transcribe *self, guint64 index)
+{
+  const Mt3Config *config = mt3_engine_config (self->stream_engine);
+
+  return gst_util_uint64_scale (index * mt3_config_window_samples (config),
+      GST_SECOND, config->sample_rate);
+}
+
 static GstFlowReturn
 gst_mt3_transcribe_push_window (GstMt3Transcribe *self, Mt3Window *window)
 {
@@ -81,6 +91,12 @@ gst_mt3_transcribe_push_window (GstMt3Transcribe *self, Mt3Window *window)
   self->stats.replaced_samples += window->n_replaced;
   g_mutex_unlock (&self->lock);
 
+  if (!window->last && gst_mt3_transcribe_is_overloaded (self, self->stream)) {
+    gst_mt3_transcribe_lose_window (self, window->index,
+        gst_mt3_transcribe_window_position (self, window->index));
+    g_free (window);
+    return GST_FLOW_OK;
+  }
   gst_mt3_transcribe_update_decoding (self);
   if (gst_mt3_transcribe_is_silent (self, window))
     flow = mt3_stream_skip (self->stream, window, NULL);
@@ -187,6 +203,7 @@ gst_mt3_transcribe_open_stream (GstMt3Transcribe *self)
       gst_mt3_transcribe_wait_model (self, &self->stream_engine);
   const Mt3Config *config;
   Mt3Stream *stream;
+  gboolean live;
 
   if (ret != GST_FLOW_OK)
     return ret;
@@ -196,7 +213,9 @@ gst_mt3_transcribe_open_stream (GstMt3Transcribe *self)
       config->sample_rate, gst_mt3_transcribe_take_samples, self);
   self->info_changed = TRUE;
   self->decoding = gst_mt3_transcribe_decoding (self);
-  stream = mt3_stream_new (self->stream_engine, &self->decoding, 0);
+  live = gst_mt3_transcribe_begin_live (self, self->stream_engine);
+  stream = mt3_stream_new (
+      self->stream_engine, &self->decoding, live ? GST_MT3_LIVE_WINDOWS : 0);
 
   g_mutex_lock (&self->lock);
   self->stream = stream;

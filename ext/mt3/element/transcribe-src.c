@@ -263,11 +263,15 @@ gst_mt3_transcribe_handle_transcript (
       transcript->index, transcript->n_tokens,
       transcript->ended ? "" : " without an end", transcript->latency_us);
 
+  gst_mt3_transcribe_measure_window (self, transcript);
   gst_mt3_transcribe_decode_notes (self, transcript, seconds);
   gst_mt3_transcribe_count (self, transcript, seconds);
   gst_mt3_transcribe_update_progress (self, seconds);
   gst_mt3_transcribe_post_notes (self, start, seconds);
 
+  /* Its time is not over yet: what sounds ends when all is finished. */
+  if (transcript->last)
+    return GST_FLOW_OK;
   return gst_mt3_transcribe_advance (self, seconds);
 }
 
@@ -465,6 +469,9 @@ gst_mt3_transcribe_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
       break;
     case GST_QUERY_CONVERT:
       return FALSE;
+    case GST_QUERY_LATENCY:
+      return gst_mt3_transcribe_query_latency (
+          GST_MT3_TRANSCRIBE (parent), query);
     case GST_QUERY_SEEKING:
       gst_query_parse_seeking (query, &format, NULL, NULL, NULL);
       if (format != GST_FORMAT_TIME) {

@@ -286,10 +286,16 @@ end_all (Mt3NoteDecoder *decoder)
 }
 
 void
-mt3_note_decoder_push_silence (Mt3NoteDecoder *decoder, guint64 index)
+mt3_note_decoder_interrupt (Mt3NoteDecoder *decoder, guint64 index)
 {
   decoder->now = MAX (decoder->now, window_start (decoder, index));
   end_all (decoder);
+}
+
+void
+mt3_note_decoder_push_silence (Mt3NoteDecoder *decoder, guint64 index)
+{
+  mt3_note_decoder_interrupt (decoder, index);
   decoder->stats.windows++;
   decoder->stats.silent_windows++;
 }

@@ -54,8 +54,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3NoteDecoder, mt3_note_decoder_free)
  * @ended: the model wrote its end token; without it the tokens count all the
  *   same
  *
- * Any ids are safe. A window that is left out (overload) need not be pushed:
- * what sounds goes on.
+ * Any ids are safe. A window that is left out need not be pushed: what sounds
+ * goes on, unless mt3_note_decoder_interrupt() ends it.
  */
 void mt3_note_decoder_push (Mt3NoteDecoder *decoder, guint64 index,
     gboolean last, const guint16 *tokens, const gfloat *log_probs,
@@ -76,6 +76,9 @@ void mt3_note_decoder_push_silence (Mt3NoteDecoder *decoder, guint64 index);
  */
 void mt3_note_decoder_set_allowed (
     Mt3NoteDecoder *decoder, const Mt3TokenSet *allowed);
+/* Ends every note that still sounds where window @index begins: it and what
+ * follows up to the next window pushed is not known. */
+void mt3_note_decoder_interrupt (Mt3NoteDecoder *decoder, guint64 index);
 
 /* Ends every note that still sounds, as the reference does at the end. */
 void mt3_note_decoder_finish (Mt3NoteDecoder *decoder);

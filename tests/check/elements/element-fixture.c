@@ -31,6 +31,8 @@ fixture_new (const gchar *model_file)
   gst_element_set_bus (fixture.element, fixture.bus);
   fixture.harness =
       gst_harness_new_with_element (fixture.element, "sink", "src");
+  /* It is by default, and what comes too fast would be left out. */
+  gst_harness_set_live (fixture.harness, FALSE);
 
   return fixture;
 }

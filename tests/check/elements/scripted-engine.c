@@ -94,7 +94,8 @@ scripted_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
 
     slot->active = TRUE;
     write_tokens (slot, &windows[i]);
-    record_window (&windows[i]);
+    if (!script.forget)
+      record_window (&windows[i]);
     fails |= script.fail_at == (gint64) windows[i].index;
   }
   g_mutex_unlock (&script.lock);
@@ -223,6 +224,7 @@ void
 script_setup (void)
 {
   script.fail_at = -1;
+  script.forget = FALSE;
   script.hold_open = script.hold_decode = script.sustain = FALSE;
   script.n_opened = 0;
   script.windows = g_ptr_array_new_with_free_func (g_free);

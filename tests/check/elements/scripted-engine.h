@@ -29,6 +29,7 @@ typedef struct {
   gboolean hold_decode; /* the backend waits while it is set */
   gboolean sustain; /* notes end only where the next window begins */
   gint64 fail_at; /* index of the window that breaks the device; -1: none */
+  gboolean forget; /* windows are not kept */
 
   /* What the test learns */
   guint n_opening; /* calls that wait now */
