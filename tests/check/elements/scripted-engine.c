@@ -36,12 +36,15 @@ static const Mt3Config config = {
 };
 
 static void
-add_token (Slot *slot, Mt3EventType type, guint value)
+add_token (
+    Slot *slot, const Mt3Decoding *decoding, Mt3EventType type, guint value)
 {
   Mt3Event event = {type, value};
+  guint token = mt3_vocabulary_token (config.velocity_bins, event);
 
-  slot->tokens[slot->n_tokens] =
-      mt3_vocabulary_token (config.velocity_bins, event);
+  if (decoding->allowed && !mt3_token_set_contains (decoding->allowed, token))
+    return;
+  slot->tokens[slot->n_tokens] = token;
   slot->log_probs[slot->n_tokens] = -0.125f;
   slot->n_tokens++;
 }
@@ -49,24 +52,25 @@ add_token (Slot *slot, Mt3EventType type, guint value)
 static void
 write_tokens (Slot *slot, const Mt3BackendWindow *window)
 {
+  const Mt3Decoding *decoding = &window->decoding;
   gboolean audible = FALSE;
   guint pitch = 60 + window->index % 12;
 
   for (guint i = 0; i < SCRIPT_WINDOW && !audible; i++)
     audible = window->samples[i] != 0.0f;
   slot->n_tokens = 0;
-  add_token (slot, MT3_EVENT_TIE, 0);
+  add_token (slot, decoding, MT3_EVENT_TIE, 0);
   if (!audible)
     return;
-  add_token (slot, MT3_EVENT_SHIFT, 5);
-  add_token (slot, MT3_EVENT_PROGRAM, 40);
-  add_token (slot, MT3_EVENT_VELOCITY, 1);
-  add_token (slot, MT3_EVENT_PITCH, pitch);
+  add_token (slot, decoding, MT3_EVENT_SHIFT, 5);
+  add_token (slot, decoding, MT3_EVENT_PROGRAM, 40);
+  add_token (slot, decoding, MT3_EVENT_VELOCITY, 1);
+  add_token (slot, decoding, MT3_EVENT_PITCH, pitch);
   if (script.sustain)
     return;
-  add_token (slot, MT3_EVENT_SHIFT, 15);
-  add_token (slot, MT3_EVENT_VELOCITY, 0);
-  add_token (slot, MT3_EVENT_PITCH, pitch);
+  add_token (slot, decoding, MT3_EVENT_SHIFT, 15);
+  add_token (slot, decoding, MT3_EVENT_VELOCITY, 0);
+  add_token (slot, decoding, MT3_EVENT_PITCH, pitch);
 }
 
 static void
@@ -76,9 +80,9 @@ record_window (const Mt3BackendWindow *window)
 
   copy->index = window->index;
   copy->n_frames = window->n_frames;
+  copy->decoding = mt3_decoding_copy (&window->decoding);
   memcpy (copy->samples, window->samples, sizeof copy->samples);
   g_ptr_array_add (script.windows, copy);
-  script.max_tokens = window->decoding.max_tokens;
 }
 
 static gboolean
@@ -220,6 +224,13 @@ mt3_engine_open (const Mt3EngineOptions *options, GError **error)
   return NULL;
 }
 
+static void
+free_window (gpointer window)
+{
+  mt3_decoding_clear (&((ScriptWindow *) window)->decoding);
+  g_free (window);
+}
+
 void
 script_setup (void)
 {
@@ -227,7 +238,7 @@ script_setup (void)
   script.forget = FALSE;
   script.hold_open = script.hold_decode = script.sustain = FALSE;
   script.n_opened = 0;
-  script.windows = g_ptr_array_new_with_free_func (g_free);
+  script.windows = g_ptr_array_new_with_free_func (free_window);
 }
 
 void
@@ -310,6 +321,17 @@ script_n_windows (void)
   n = script.windows->len;
   g_mutex_unlock (&script.lock);
   return n;
+}
+
+const Mt3Decoding *
+script_last_decoding (void)
+{
+  const ScriptWindow *last;
+
+  g_mutex_lock (&script.lock);
+  last = g_ptr_array_index (script.windows, script.windows->len - 1);
+  g_mutex_unlock (&script.lock);
+  return &last->decoding;
 }
 
 gfloat *

@@ -5,8 +5,9 @@
  * what is below.
  *
  * A window is 4096 samples (0.256 s). An audible one of index i makes a note of
- * pitch 60 + i % 12 from 0.05 to 0.15 s after its start; a silent one makes
- * none and ends what sounds.
+ * pitch 60 + i % 12 of program 40 from 0.05 to 0.15 s after its start; a silent
+ * one makes none and ends what sounds. Tokens that are not allowed are left
+ * out.
  */
 #pragma once
 
@@ -38,12 +39,12 @@ typedef struct {
   gboolean is_held; /* the backend waits now */
   GPtrArray *windows; /* ScriptWindow, in the order they came */
   Mt3EngineOptions options; /* of the last call */
-  guint max_tokens; /* of the last window */
 } Script;
 
 typedef struct {
   guint64 index;
   guint n_frames;
+  Mt3Decoding decoding; /* with a reference of its own */
   gfloat samples[SCRIPT_WINDOW];
 } ScriptWindow;
 
@@ -60,6 +61,9 @@ void script_wait_opened (guint n);
 void script_wait_held (void);
 /* Until no engine exists: every stream and loader is gone. */
 void script_wait_no_engines (void);
+
+/* How the last window was to be decoded. */
+const Mt3Decoding *script_last_decoding (void);
 
 /* All samples that came, in order, without the padding of the last frame's
  * end: n_samples of them. */

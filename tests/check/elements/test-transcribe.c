@@ -625,7 +625,7 @@ GST_START_TEST (max_tokens_may_change_while_playing)
   fixture_push_windows (&fixture, 1, 0);
   g_object_set (fixture.element, "max-tokens", 12, NULL);
   notes = fixture_finish (&fixture);
-  fail_unless_equals_int (script.max_tokens, 12);
+  fail_unless_equals_int (script_last_decoding ()->max_tokens, 12);
 }
 
 GST_END_TEST

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The properties of mt3transcribe that say which notes are written.
+ */
+#include "element-fixture.h"
+
+/* Decoding */
+
+GST_START_TEST (by_default_tokens_are_those_of_the_reference)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  Mt3Decoding greedy = MT3_DECODING_GREEDY;
+
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  greedy.max_tokens = 1024;
+  fail_unless (mt3_decoding_equal (script_last_decoding (), &greedy));
+}
+
+GST_END_TEST
+
+GST_START_TEST (draws_are_as_the_properties_say)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  const Mt3Decoding expected = {
+      12, 0.5f, 7, 0.25f, G_GUINT64_CONSTANT (18446744073709551615), NULL};
+
+  g_object_set (fixture.element, "max-tokens", 12, "temperature", 0.5, "top-k",
+      7, "top-p", 0.25, "seed", expected.seed, NULL);
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  fail_unless (mt3_decoding_equal (script_last_decoding (), &expected));
+}
+
+GST_END_TEST
+
+GST_START_TEST (a_change_counts_for_the_windows_that_begin_later)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  g_object_set (
+      fixture.element, "temperature", 0.5, "programs", "violin", NULL);
+  fixture_push_windows (&fixture, 1, fixture_windows_time (1));
+  fixture_wait_windows (&fixture, 2);
+  fail_unless (script_last_decoding ()->temperature == 0.5f);
+  fail_unless (script_last_decoding ()->allowed != NULL);
+  g_object_set (fixture.element, "temperature", 0.0, "programs", NULL, NULL);
+  fixture_push_windows (&fixture, 1, fixture_windows_time (2));
+  fixture_wait_windows (&fixture, 3);
+  fail_unless (script_last_decoding ()->temperature == 0.0f);
+  fail_unless (script_last_decoding ()->allowed == NULL);
+}
+
+GST_END_TEST
+
+/* Instruments */
+
+static const struct {
+  const gchar *programs;
+  guint n_notes, n_invalid;
+} allowed[] = {
+    {"violin", 2, 0},
+    {"Strings,drums", 2, 0},
+    {"", 2, 0},
+    /* Not even when the model begins a note without naming a program. */
+    {"guitar,drums", 0, 4},
+    {"drums", 0, 0},
+};
+
+GST_START_TEST (only_allowed_instruments_are_written)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GPtrArray) notes = NULL;
+
+  g_object_set (fixture.element, "programs", allowed[__i__].programs, NULL);
+  fixture_push_windows (&fixture, 2, 0);
+  notes = fixture_finish (&fixture);
+  fail_unless_equals_int (notes->len, allowed[__i__].n_notes);
+  fail_unless_equals_uint64 (
+      fixture_get_stat (&fixture, "invalid"), allowed[__i__].n_invalid);
+}
+
+GST_END_TEST
+
+static const struct {
+  const gchar *property, *value, *words;
+} not_understood[] = {
+    {"programs", "piano,kazoo", "programs: 'kazoo' is no instrument"},
+    {"program-map", "kazoo=0", "program-map: 'kazoo' is no instrument"},
+};
+
+GST_START_TEST (instruments_that_are_not_understood_are_an_error)
+{
+  GstElement *element = gst_element_factory_make ("mt3transcribe", NULL);
+  Fixture fixture = {.element = element, .bus = gst_bus_new ()};
+  g_autofree gchar *value = NULL;
+
+  gst_element_set_bus (element, fixture.bus);
+  g_object_set (element, not_understood[__i__].property,
+      not_understood[__i__].value, NULL);
+  fail_unless_equals_int (gst_element_set_state (element, GST_STATE_READY),
+      GST_STATE_CHANGE_SUCCESS);
+  fail_unless_equals_int (gst_element_set_state (element, GST_STATE_PAUSED),
+      GST_STATE_CHANGE_FAILURE);
+  fixture_expect_error (&fixture, GST_RESOURCE_ERROR,
+      GST_RESOURCE_ERROR_SETTINGS, not_understood[__i__].words);
+  g_object_get (element, not_understood[__i__].property, &value, NULL);
+  fail_unless_equals_string (value, not_understood[__i__].value);
+
+  g_object_set (element, not_understood[__i__].property, NULL, NULL);
+  fail_unless (gst_element_set_state (element, GST_STATE_PAUSED) !=
+               GST_STATE_CHANGE_FAILURE);
+  gst_element_set_state (element, GST_STATE_NULL);
+  gst_element_set_bus (element, NULL);
+  gst_object_unref (element);
+  gst_object_unref (fixture.bus);
+}
+
+GST_END_TEST
+
+GST_START_TEST (while_playing_they_are_a_warning_and_change_nothing)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GPtrArray) notes = NULL;
+  g_autoptr (GError) error = NULL;
+  GstMessage *message;
+
+  g_object_set (fixture.element, "programs", "violin", NULL);
+  g_object_set (fixture.element, "programs", "kazoo", NULL);
+  message = fixture_wait (&fixture, GST_MESSAGE_WARNING);
+  gst_message_parse_warning (message, &error, NULL);
+  fail_unless (
+      g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS));
+  gst_message_unref (message);
+
+  fixture_push_windows (&fixture, 1, 0);
+  notes = fixture_finish (&fixture);
+  fail_unless_equals_int (notes->len, 1);
+  fail_unless (script_last_decoding ()->allowed != NULL);
+}
+
+GST_END_TEST
+
+/* Silence */
+
+static const struct {
+  gdouble threshold;
+  guint n_decoded; /* of two windows with a peak of -6.02 dBFS and the end */
+  guint n_notes;
+} thresholds[] = {
+    {-200.0, 3, 2},
+    {-6.1, 2, 2},
+    {-6.0, 0, 0},
+    {0.0, 0, 0},
+};
+
+GST_START_TEST (windows_below_the_threshold_are_not_decoded)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GPtrArray) notes = NULL;
+
+  g_object_set (
+      fixture.element, "silence-threshold", thresholds[__i__].threshold, NULL);
+  fixture_push_windows (&fixture, 2, 0);
+  notes = fixture_finish (&fixture);
+  fail_unless_equals_int (notes->len, thresholds[__i__].n_notes);
+  fail_unless_equals_int (script_n_windows (), thresholds[__i__].n_decoded);
+  fail_unless_equals_uint64 (fixture_get_stat (&fixture, "windows"), 3);
+  fail_unless_equals_uint64 (fixture_get_stat (&fixture, "silent-windows"),
+      3 - thresholds[__i__].n_decoded);
+}
+
+GST_END_TEST
+
+GST_START_TEST (silence_between_windows_keeps_their_times)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GPtrArray) notes = NULL;
+  const gint windows[] = {0, 2, -1};
+
+  g_object_set (fixture.element, "silence-threshold", -60.0, NULL);
+  fixture_push_windows (&fixture, 1, 0);
+  gst_harness_push (fixture.harness,
+      fixture_buffer (0.0001f, SCRIPT_WINDOW, fixture_windows_time (1)));
+  fixture_push_windows (&fixture, 1, fixture_windows_time (2));
+  notes = fixture_finish (&fixture);
+  fixture_check_notes (notes, 0, windows);
+}
+
+GST_END_TEST
+
+/* After decoding */
+
+GST_START_TEST (programs_become_others)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GPtrArray) notes = NULL;
+
+  g_object_set (fixture.element, "program-map", "strings=cello", NULL);
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  g_object_set (fixture.element, "program-map", "violin=off", NULL);
+  fixture_push_windows (&fixture, 1, fixture_windows_time (1));
+  notes = fixture_finish (&fixture);
+  fail_unless_equals_int (notes->len, 1);
+  fail_unless_equals_int (
+      ((GstMt3Note *) g_ptr_array_index (notes, 0))->program, 42);
+}
+
+GST_END_TEST
+
+static const guint velocities[][2] = {{0, 127}, {1, 1}, {64, 64}, {127, 127}};
+
+GST_START_TEST (velocity_is_as_decoded_or_fixed)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GPtrArray) notes = NULL;
+
+  g_object_set (fixture.element, "velocity", velocities[__i__][0], NULL);
+  fixture_push_windows (&fixture, 1, 0);
+  notes = fixture_finish (&fixture);
+  fail_unless_equals_int (
+      ((GstMt3Note *) g_ptr_array_index (notes, 0))->velocity,
+      velocities[__i__][1]);
+}
+
+GST_END_TEST
+
+/* The notes last 100 ms. */
+static const struct {
+  GstClockTime min_duration;
+  guint n_notes;
+} durations[] = {
+    {0, 2},
+    {100 * GST_MSECOND, 2},
+    {101 * GST_MSECOND, 0},
+};
+
+GST_START_TEST (shorter_notes_are_left_out)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GPtrArray) notes = NULL;
+
+  g_object_set (
+      fixture.element, "min-duration", durations[__i__].min_duration, NULL);
+  fixture_push_windows (&fixture, 2, 0);
+  notes = fixture_finish (&fixture);
+  fail_unless_equals_int (notes->len, durations[__i__].n_notes);
+}
+
+GST_END_TEST
+
+static Suite *
+notes_suite (void)
+{
+  Suite *suite = suite_create ("notes");
+  TCase *tcase = tcase_create ("general");
+
+  tcase_add_checked_fixture (tcase, fixture_setup, fixture_teardown);
+  tcase_add_test (tcase, by_default_tokens_are_those_of_the_reference);
+  tcase_add_test (tcase, draws_are_as_the_properties_say);
+  tcase_add_test (tcase, a_change_counts_for_the_windows_that_begin_later);
+  tcase_add_loop_test (
+      tcase, only_allowed_instruments_are_written, 0, G_N_ELEMENTS (allowed));
+  tcase_add_loop_test (tcase, instruments_that_are_not_understood_are_an_error,
+      0, G_N_ELEMENTS (not_understood));
+  tcase_add_test (tcase, while_playing_they_are_a_warning_and_change_nothing);
+  tcase_add_loop_test (tcase, windows_below_the_threshold_are_not_decoded, 0,
+      G_N_ELEMENTS (thresholds));
+  tcase_add_test (tcase, silence_between_windows_keeps_their_times);
+  tcase_add_test (tcase, programs_become_others);
+  tcase_add_loop_test (
+      tcase, velocity_is_as_decoded_or_fixed, 0, G_N_ELEMENTS (velocities));
+  tcase_add_loop_test (
+      tcase, shorter_notes_are_left_out, 0, G_N_ELEMENTS (durations));
+  suite_add_tcase (suite, tcase);
+
+  return suite;
+}
+
+GST_CHECK_MAIN (notes);
