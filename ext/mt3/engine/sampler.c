@@ -35,10 +35,24 @@ compare_candidates (gconstpointer a, gconstpointer b)
 }
 
 static gboolean
-is_allowed (const Mt3Decoding *decoding, guint token)
+is_allowed (const Mt3TokenSet *allowed, guint token)
 {
-  return decoding->allowed == NULL ||
-         mt3_token_set_contains (decoding->allowed, token);
+  return allowed == NULL || mt3_token_set_contains (allowed, token);
+}
+
+guint
+mt3_sampler_best (const gfloat *logits, guint n, const Mt3TokenSet *allowed)
+{
+  gfloat largest = -INFINITY;
+  guint best = MT3_TOKEN_EOS;
+
+  for (guint i = 0; i < n; i++) {
+    if (logits[i] <= largest || !is_allowed (allowed, i))
+      continue;
+    largest = logits[i];
+    best = i;
+  }
+  return best;
 }
 
 /* The allowed tokens, with weights relative to the most probable one's. Returns
@@ -47,18 +61,15 @@ static guint
 weigh (const gfloat *logits, guint n, const Mt3Decoding *decoding,
     Mt3Candidate *candidates, gdouble *sum)
 {
-  gfloat largest = -INFINITY;
+  const gfloat largest =
+      logits[mt3_sampler_best (logits, n, decoding->allowed)];
   guint n_allowed = 0;
 
-  for (guint i = 0; i < n; i++) {
-    if (is_allowed (decoding, i))
-      largest = MAX (largest, logits[i]);
-  }
   *sum = 0.0;
   for (guint i = 0; i < n; i++) {
     gdouble weight;
 
-    if (!is_allowed (decoding, i))
+    if (!is_allowed (decoding->allowed, i))
       continue;
     weight = exp (((gdouble) logits[i] - largest) / decoding->temperature);
     candidates[n_allowed++] = (Mt3Candidate){weight, i};

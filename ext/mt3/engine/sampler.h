@@ -22,6 +22,11 @@ typedef struct {
  */
 gdouble mt3_sampler_uniform (guint64 seed, guint64 index, guint position);
 
+/* The most probable of the @n tokens that is allowed; of equals the lower one.
+ * @allowed: (nullable): NULL allows all */
+guint mt3_sampler_best (
+    const gfloat *logits, guint n, const Mt3TokenSet *allowed);
+
 /**
  * mt3_sampler_draw:
  * @logits: @n of them, finite

@@ -106,6 +106,29 @@ START_TEST (test_only_what_is_allowed_is_drawn)
 }
 END_TEST
 
+static const struct {
+  gboolean allowed[N];
+  guint best;
+} greedy[] = {
+    {{1, 1, 1, 1, 1}, 1}, /* the lower of two equals */
+    {{1, 0, 1, 1, 1}, 4},
+    {{1, 0, 1, 1, 0}, 2},
+    {{0, 0, 0, 1, 0}, 3},
+};
+
+START_TEST (test_the_most_probable_that_is_allowed_is_best)
+{
+  g_autoptr (Mt3TokenSet) allowed = mt3_token_set_new (N);
+
+  for (guint i = 0; i < N; i++) {
+    if (greedy[_i].allowed[i])
+      mt3_token_set_add (allowed, i);
+  }
+  ck_assert_uint_eq (mt3_sampler_best (logits, N, allowed), greedy[_i].best);
+  ck_assert_uint_eq (mt3_sampler_best (logits, N, NULL), 1);
+}
+END_TEST
+
 START_TEST (test_a_seed_repeats_its_draws)
 {
   Mt3Decoding decoding = {10, 1.0f, 0, 1.0f, 3};
@@ -155,6 +178,8 @@ main (void)
       G_N_ELEMENTS (limits));
   tcase_add_loop_test (
       tcase, test_only_what_is_allowed_is_drawn, 0, G_N_ELEMENTS (masks));
+  tcase_add_loop_test (tcase, test_the_most_probable_that_is_allowed_is_best, 0,
+      G_N_ELEMENTS (greedy));
   tcase_add_test (tcase, test_a_seed_repeats_its_draws);
   tcase_add_test (tcase, test_uniform_numbers_fill_the_unit_interval);
 
