@@ -16,10 +16,12 @@
 
 #define PROGRAM "mt3-notes-jsonl"
 
-/* sync=false: nobody waits for the notes to be heard. */
+/* Live MIDI, for a file of it would be kept in memory until the end. Nobody
+ * waits for the notes to be heard: sync=false. */
 #define PIPELINE                                                               \
   "uridecodebin name=source caps=audio/x-raw expose-all-streams=false ! "      \
-  "mt3transcribe name=mt3 post-messages=true ! fakesink sync=false"
+  "mt3transcribe name=mt3 post-messages=true midi-ticks=false ! "              \
+  "audio/x-midi-event ! fakesink sync=false"
 
 static const gchar summary[] =
     "Prints the notes of an audio or video file (or URI), one JSON object a\n"

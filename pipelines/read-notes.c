@@ -10,7 +10,7 @@
 
 #define PIPELINE                                                               \
   "filesrc name=source ! decodebin caps=audio/x-raw expose-all-streams=false " \
-  "! mt3transcribe post-messages=true ! "                                      \
+  "! mt3transcribe post-messages=true ! audio/x-midi-event ! "                 \
   "fakesink name=sink sync=false signal-handoffs=true"
 
 /* A line at once: two threads print. */

@@ -15,7 +15,7 @@ from gi.repository import Gst, GstMt3  # noqa: E402
 
 PIPELINE = ('filesrc name=source ! '
             'decodebin caps=audio/x-raw expose-all-streams=false ! '
-            'mt3transcribe post-messages=true ! '
+            'mt3transcribe post-messages=true ! audio/x-midi-event ! '
             'fakesink name=sink sync=false signal-handoffs=true')
 
 
