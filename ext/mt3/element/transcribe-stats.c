@@ -8,17 +8,16 @@
 static void
 gst_mt3_transcribe_add_engine_stats (GstStructure *stats, Mt3Engine *engine)
 {
-  Mt3Model *model = mt3_engine_model (engine);
   Mt3EngineStats values;
 
   mt3_engine_get_stats (engine, &values);
   gst_structure_set (stats, "model", G_TYPE_STRING,
-      model ? mt3_model_path (model) : NULL, "device", G_TYPE_STRING,
-      values.device, "device-description", G_TYPE_STRING, values.description,
-      "why-not-cuda", G_TYPE_STRING, values.fallback, "precision",
-      G_TYPE_STRING, gst_mt3_precision_nick (values.precision), "slots",
-      G_TYPE_UINT, values.n_slots, "streams", G_TYPE_UINT, values.n_streams,
-      "reruns", G_TYPE_UINT64, values.reruns, "host-bytes", G_TYPE_UINT64,
+      mt3_engine_model_file (engine), "device", G_TYPE_STRING, values.device,
+      "device-description", G_TYPE_STRING, values.description, "why-not-cuda",
+      G_TYPE_STRING, values.fallback, "precision", G_TYPE_STRING,
+      gst_mt3_precision_nick (values.precision), "slots", G_TYPE_UINT,
+      values.n_slots, "streams", G_TYPE_UINT, values.n_streams, "reruns",
+      G_TYPE_UINT64, values.reruns, "host-bytes", G_TYPE_UINT64,
       values.host_bytes, "device-bytes", G_TYPE_UINT64, values.device_bytes,
       NULL);
 }

@@ -13,10 +13,10 @@ G_BEGIN_DECLS
  * mt3_engine_new:
  * @shared: (nullable): the use count that will own the engine, or %NULL for
  *   one of its own
- * @model: (transfer full) (nullable): a use of the #Mt3Model
- * @backend: (transfer full)
+ * @model_file: (nullable): where the model came from
+ * @backend: (transfer full): keeps of the model what it needs
  */
-Mt3Engine *mt3_engine_new (Mt3Shared *shared, Mt3Shared *model,
+Mt3Engine *mt3_engine_new (Mt3Shared *shared, const gchar *model_file,
     Mt3Backend *backend, const Mt3Config *config);
 
 /* Ends an engine that nobody uses; a GDestroyNotify. */

@@ -4,18 +4,18 @@
 /* Constant but for the use count and what the scheduler guards. */
 struct _Mt3Engine {
   Mt3Shared *shared; /* counts the uses of this engine */
-  Mt3Shared *model; /* a use of the Mt3Model; NULL in tests */
+  gchar *model_file; /* NULL in tests */
   Mt3Scheduler *scheduler;
 };
 
 Mt3Engine *
-mt3_engine_new (Mt3Shared *shared, Mt3Shared *model, Mt3Backend *backend,
+mt3_engine_new (Mt3Shared *shared, const gchar *model_file, Mt3Backend *backend,
     const Mt3Config *config)
 {
   Mt3Engine *self = g_new0 (Mt3Engine, 1);
 
   self->shared = shared ? shared : mt3_shared_new (self, mt3_engine_free);
-  self->model = model;
+  self->model_file = g_strdup (model_file);
   self->scheduler = mt3_scheduler_new (backend, config);
   return self;
 }
@@ -31,9 +31,8 @@ mt3_engine_free (gpointer data)
 {
   Mt3Engine *self = data;
 
-  /* First the backend, which may point into the model. */
   mt3_scheduler_free (self->scheduler);
-  g_clear_pointer (&self->model, mt3_shared_unref);
+  g_free (self->model_file);
   g_free (self);
 }
 
@@ -63,10 +62,10 @@ mt3_engine_config (Mt3Engine *self)
   return &self->scheduler->config;
 }
 
-Mt3Model *
-mt3_engine_model (Mt3Engine *self)
+const gchar *
+mt3_engine_model_file (Mt3Engine *self)
 {
-  return self->model != NULL ? mt3_shared_value (self->model) : NULL;
+  return self->model_file;
 }
 
 void

@@ -70,7 +70,7 @@ void mt3_engine_unref (Mt3Engine *engine);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Engine, mt3_engine_unref)
 
 const Mt3Config *mt3_engine_config (Mt3Engine *engine);
-Mt3Model *mt3_engine_model (Mt3Engine *engine); /* (transfer none) (nullable) */
+const gchar *mt3_engine_model_file (Mt3Engine *engine); /* (nullable) */
 void mt3_engine_get_stats (Mt3Engine *engine, Mt3EngineStats *stats);
 
 /**

@@ -119,6 +119,8 @@ set_cpu_substitute (Mt3Engine *engine, const Request *request, Mt3Model *model)
       substitute, substitute_free);
 }
 
+/* The model is let go of afterwards: beside the backend's own copy of the
+ * weights, that of a T5X directory would take as much memory again. */
 static Mt3Engine *
 new_engine (Mt3Shared *shared, const Request *request, GError **error)
 {
@@ -135,7 +137,7 @@ new_engine (Mt3Shared *shared, const Request *request, GError **error)
     return NULL;
   mt3_model_release_pages (model);
   engine = mt3_engine_new (
-      shared, g_steal_pointer (&use), backend, mt3_model_config (model));
+      shared, mt3_model_path (model), backend, mt3_model_config (model));
   if (request->device == MT3_DEVICE_AUTO)
     set_cpu_substitute (engine, request, model);
   return engine;
