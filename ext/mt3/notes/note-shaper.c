@@ -35,6 +35,8 @@ struct _Mt3NoteShaper {
   GHashTable *by_id; /* decoded id to ShapedNote; sources of one share it */
   GHashTable *by_key; /* (pitch, program) to the ShapedNote that sounds */
   GQueue reports; /* Report */
+  GHashTable *numbers; /* of the notes told and not ended: decoded id to id */
+  guint last_id;
 };
 
 static gpointer
@@ -95,6 +97,23 @@ is_long_enough (
   return until - shaped->note.onset >= self->min_duration - ROUNDING;
 }
 
+/* Numbers the notes anew: those that are left out leave no gaps. */
+static void
+tell (Mt3NoteShaper *self, Report *report)
+{
+  gpointer decoded_id = note_id (&report->note);
+
+  if (report->ended) {
+    report->note.id =
+        GPOINTER_TO_UINT (g_hash_table_lookup (self->numbers, decoded_id));
+    g_hash_table_remove (self->numbers, decoded_id);
+  } else {
+    report->note.id = ++self->last_id;
+    g_hash_table_insert (self->numbers, decoded_id, note_id (&report->note));
+  }
+  self->callback (&report->note, report->ended, self->user_data);
+}
+
 static void
 release_decided (Mt3NoteShaper *self)
 {
@@ -102,7 +121,7 @@ release_decided (Mt3NoteShaper *self)
 
   while ((report = g_queue_peek_head (&self->reports)) && !report->undecided) {
     g_queue_pop_head (&self->reports);
-    self->callback (&report->note, report->ended, self->user_data);
+    tell (self, report);
     g_free (report);
   }
 }
@@ -227,6 +246,7 @@ mt3_note_shaper_new (
   mt3_program_map_init (&self->map);
   self->by_id = g_hash_table_new (NULL, NULL);
   self->by_key = g_hash_table_new (NULL, NULL);
+  self->numbers = g_hash_table_new (NULL, NULL);
   return self;
 }
 
@@ -244,6 +264,7 @@ mt3_note_shaper_free (Mt3NoteShaper *self)
   g_hash_table_foreach_remove (self->by_id, release_source, NULL);
   g_hash_table_unref (self->by_id);
   g_hash_table_unref (self->by_key);
+  g_hash_table_unref (self->numbers);
   g_queue_clear_full (&self->reports, g_free);
   g_free (self);
 }

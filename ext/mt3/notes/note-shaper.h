@@ -20,7 +20,7 @@ typedef struct _Mt3NoteShaper Mt3NoteShaper;
  *
  * Stands between a decoder and who uses its notes: it is called as the decoder
  * calls, and calls as the decoder would, with onsets that never go back in
- * time. A new one changes nothing.
+ * time and ids that count from 1. A new one changes nothing.
  *
  * What is not known to be long enough is held back, and so is what comes after
  * it: reports come up to @min_duration later, in time of the audio.
