@@ -8,13 +8,14 @@
 #include <fenv.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/engine.h"
 
 #define N_WINDOWS 10
 
-static const Mt3Decoding decoding = {40, 0.0f, 0, 1.0f, 0};
-static const Mt3Decoding drawn = {40, 1.0f, 20, 0.9f, 5};
+static const Mt3Decoding decoding = {40, 0.0f, 0, 1.0f, 0, NULL};
+static const Mt3Decoding drawn = {40, 1.0f, 20, 0.9f, 5, NULL};
 
 static Mt3Engine *
 open_cpu (guint n_threads, guint n_slots, Mt3Precision precision)
@@ -151,6 +152,76 @@ START_TEST (test_a_window_is_the_same_after_a_flush)
 }
 END_TEST
 
+START_TEST (test_another_seed_draws_other_tokens)
+{
+  g_autoptr (Mt3Engine) engine = open_cpu (2, 3, MT3_PRECISION_EXACT);
+  Mt3Decoding other = drawn;
+  g_autoptr (GPtrArray) a = NULL, b = NULL;
+  const Mt3Transcript *x, *y;
+
+  other.seed++;
+  a = run_streams (engine, &drawn, 1);
+  b = run_streams (engine, &other, 1);
+  x = g_ptr_array_index (a, 0);
+  y = g_ptr_array_index (b, 0);
+  ck_assert (x->n_tokens != y->n_tokens ||
+             memcmp (x->tokens, y->tokens, x->n_tokens * sizeof (guint16)));
+}
+END_TEST
+
+static gboolean
+all_allowed (const GPtrArray *transcripts, const Mt3TokenSet *allowed)
+{
+  for (guint i = 0; i < transcripts->len; i++) {
+    const Mt3Transcript *transcript = g_ptr_array_index (transcripts, i);
+
+    for (guint t = 0; t < transcript->n_tokens; t++)
+      if (!mt3_token_set_contains (allowed, transcript->tokens[t]))
+        return FALSE;
+  }
+  return TRUE;
+}
+
+START_TEST (test_only_allowed_tokens_are_written)
+{
+  g_autoptr (Mt3Engine) engine = open_cpu (2, 3, modes[_i].precision);
+  g_autoptr (Mt3TokenSet) allowed =
+      mt3_token_set_new (mt3_engine_config (engine)->vocab_size);
+  Mt3Decoding masked = *modes[_i].decoding;
+  g_autoptr (GPtrArray) free = run_streams (engine, &masked, 1);
+  g_autoptr (GPtrArray) found = NULL;
+
+  mt3_token_set_add (allowed, MT3_TOKEN_EOS);
+  for (guint token = 7; token < allowed->n_tokens; token += 7)
+    mt3_token_set_add (allowed, token);
+  ck_assert (!all_allowed (free, allowed));
+  masked.allowed = allowed;
+  found = run_streams (engine, &masked, 2);
+  ck_assert (all_allowed (found, allowed));
+}
+END_TEST
+
+/* A choice between two is no more certain than the model was. */
+START_TEST (test_probabilities_are_those_among_all_tokens)
+{
+  g_autoptr (Mt3Engine) engine = open_cpu (1, 1, MT3_PRECISION_EXACT);
+  g_autoptr (Mt3TokenSet) allowed =
+      mt3_token_set_new (mt3_engine_config (engine)->vocab_size);
+  Mt3Decoding masked = decoding;
+  g_autoptr (GPtrArray) free = run_streams (engine, &decoding, 1);
+  const Mt3Transcript *first = g_ptr_array_index (free, 0), *only;
+  g_autoptr (GPtrArray) found = NULL;
+
+  mt3_token_set_add (allowed, MT3_TOKEN_EOS);
+  mt3_token_set_add (allowed, first->tokens[0]);
+  masked.allowed = allowed;
+  found = run_streams (engine, &masked, 1);
+  only = g_ptr_array_index (found, 0);
+  ck_assert_uint_eq (only->tokens[0], first->tokens[0]);
+  ck_assert_float_eq (only->log_probs[0], first->log_probs[0]);
+}
+END_TEST
+
 /* Also in a process that holds a library built with -ffast-math. */
 START_TEST (test_how_the_application_rounds_does_not_matter)
 {
@@ -169,6 +240,66 @@ START_TEST (test_how_the_application_rounds_does_not_matter)
 }
 END_TEST
 
+/* The end, and every third token. */
+static Mt3TokenSet *
+every_third_token (guint vocab_size)
+{
+  Mt3TokenSet *set = mt3_token_set_new (vocab_size);
+
+  mt3_token_set_add (set, MT3_TOKEN_EOS);
+  for (guint i = 2; i < vocab_size; i += 3)
+    mt3_token_set_add (set, i);
+  return set;
+}
+
+static guint
+count_outside (GPtrArray *transcripts, const Mt3TokenSet *set)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < transcripts->len; i++) {
+    const Mt3Transcript *transcript = g_ptr_array_index (transcripts, i);
+
+    for (guint j = 0; j < transcript->n_tokens; j++)
+      n += !mt3_token_set_contains (set, transcript->tokens[j]);
+  }
+  return n;
+}
+
+START_TEST (test_only_allowed_tokens_are_chosen)
+{
+  Mt3Decoding how = _i == 0 ? decoding : drawn;
+  g_autoptr (Mt3Engine) engine = open_cpu (2, 4, MT3_PRECISION_EXACT);
+  g_autoptr (Mt3TokenSet) set =
+      every_third_token (mt3_engine_config (engine)->vocab_size);
+  g_autoptr (GPtrArray) free_choice = run_streams (engine, &how, 1);
+  g_autoptr (GPtrArray) restricted = NULL;
+
+  how.allowed = set;
+  restricted = run_streams (engine, &how, 1);
+  ck_assert_uint_gt (count_outside (free_choice, set), 0);
+  ck_assert_uint_eq (count_outside (restricted, set), 0);
+}
+END_TEST
+
+START_TEST (test_allowing_all_tokens_changes_nothing)
+{
+  Mt3Decoding how = _i == 0 ? decoding : drawn;
+  g_autoptr (Mt3Engine) engine = open_cpu (2, 4, MT3_PRECISION_EXACT);
+  guint vocab_size = mt3_engine_config (engine)->vocab_size;
+  g_autoptr (Mt3TokenSet) all = mt3_token_set_new (vocab_size);
+  g_autoptr (GPtrArray) expected = run_streams (engine, &how, 1);
+  g_autoptr (GPtrArray) found = NULL;
+
+  for (guint i = 0; i < vocab_size; i++)
+    mt3_token_set_add (all, i);
+  how.allowed = all;
+  found = run_streams (engine, &how, 1);
+  for (guint i = 0; i < found->len; i++)
+    check_equal (g_ptr_array_index (found, i), g_ptr_array_index (expected, i));
+}
+END_TEST
+
 int
 main (void)
 {
@@ -181,6 +312,12 @@ main (void)
   tcase_add_loop_test (
       tcase, test_results_depend_on_the_window_alone, 0, G_N_ELEMENTS (modes));
   tcase_add_test (tcase, test_a_window_is_the_same_after_a_flush);
+  tcase_add_loop_test (tcase, test_only_allowed_tokens_are_chosen, 0, 2);
+  tcase_add_loop_test (tcase, test_allowing_all_tokens_changes_nothing, 0, 2);
+  tcase_add_test (tcase, test_another_seed_draws_other_tokens);
+  tcase_add_loop_test (
+      tcase, test_only_allowed_tokens_are_written, 0, G_N_ELEMENTS (modes));
+  tcase_add_test (tcase, test_probabilities_are_those_among_all_tokens);
   tcase_add_test (tcase, test_how_the_application_rounds_does_not_matter);
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);

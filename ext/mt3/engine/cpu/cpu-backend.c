@@ -85,6 +85,8 @@ choose_token (gpointer data, gsize i, gsize thread)
   if (slot->decoding.temperature > 0.0f)
     token = mt3_sampler_draw (logits, n, &slot->decoding, slot->index,
         slot->n_tokens, backend->candidates + thread * n);
+  else if (slot->decoding.allowed != NULL)
+    token = mt3_sampler_best (logits, n, slot->decoding.allowed);
   if (token == MT3_TOKEN_EOS) {
     slot->ended = TRUE;
     slot->active = FALSE;
