@@ -9,7 +9,7 @@
  * Between them one-byte messages 0xF9 tick every 10 ms, as those of midiparse
  * do: fluiddec renders up to the latest buffer it got, and without ticks would
  * stand still between two notes. The byte is undefined in MIDI 1.0. Instead of
- * ticks there may be GAP events.
+ * ticks there may be GAP events; where a clock jumped ahead, one always does.
  */
 #include <math.h>
 
@@ -20,6 +20,9 @@
 #define GST_CAT_DEFAULT gst_mt3_midi_event_debug
 
 #define TICK (10 * GST_MSECOND)
+
+/* Timestamps may jump by years, which would be ticks for hours. */
+#define LONGEST_TICKED (60 * GST_SECOND)
 
 /* An onset or end that waits. */
 typedef struct {
@@ -125,6 +128,16 @@ gst_mt3_midi_event_output_tick (
       gst_mt3_midi_event_output_message (self, position, &tick, 1));
 }
 
+static void
+gst_mt3_midi_event_output_gap (
+    GstMt3MidiEventOutput *self, GstClockTime from, GstClockTime duration)
+{
+  GstClockTime pts = gst_mt3_midi_event_output_enter (self, from);
+
+  gst_pad_push_event (
+      self->output.context.srcpad, gst_event_new_gap (pts, duration));
+}
+
 /* Lets time pass up to @position. */
 static GstFlowReturn
 gst_mt3_midi_event_output_pass (
@@ -133,15 +146,19 @@ gst_mt3_midi_event_output_pass (
   GstFlowReturn ret = GST_FLOW_OK;
 
   if (self->output.context.midi_ticks) {
+    if (position > self->next_tick + LONGEST_TICKED) {
+      GstClockTime skipped = (position - self->next_tick) / TICK * TICK;
+
+      gst_mt3_midi_event_output_gap (self, self->next_tick, skipped);
+      self->next_tick += skipped;
+    }
     while (ret == GST_FLOW_OK && self->next_tick <= position) {
       ret = gst_mt3_midi_event_output_tick (self, self->next_tick);
       self->next_tick += TICK;
     }
   } else if (position > self->position) {
-    GstClockTime pts = gst_mt3_midi_event_output_enter (self, self->position);
-
-    gst_pad_push_event (self->output.context.srcpad,
-        gst_event_new_gap (pts, position - self->position));
+    gst_mt3_midi_event_output_gap (
+        self, self->position, position - self->position);
   }
   self->position = MAX (self->position, position);
 
