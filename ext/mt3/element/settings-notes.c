@@ -90,8 +90,8 @@ gst_mt3_note_settings_install_sampling (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_TEMPERATURE,
       g_param_spec_double ("temperature", "Temperature",
-          "Of the draw of tokens (0 = always the most probable)", 0.0,
-          MAX_TEMPERATURE, DEFAULT_TEMPERATURE, FLAGS));
+          "Temperature of the draw of tokens (0 = always the most probable)",
+          0.0, MAX_TEMPERATURE, DEFAULT_TEMPERATURE, FLAGS));
 
   /**
    * GstMt3Transcribe:top-k:
@@ -128,7 +128,7 @@ gst_mt3_note_settings_install_sampling (GObjectClass *klass, guint first)
    * Since: 0.1
    */
   g_object_class_install_property (klass, first + PROP_SEED,
-      g_param_spec_uint64 ("seed", "Seed", "Of the draw of tokens", 0,
+      g_param_spec_uint64 ("seed", "Seed", "Seed of the draw of tokens", 0,
           G_MAXUINT64, DEFAULT_SEED, FLAGS));
 }
 
@@ -230,7 +230,8 @@ gst_mt3_note_settings_install_shaping (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_VELOCITY,
       g_param_spec_uint ("velocity", "Velocity",
-          "Of all notes (0 = as decoded)", 0, 127, DEFAULT_VELOCITY, FLAGS));
+          "Velocity of all notes (0 = as decoded)", 0, 127, DEFAULT_VELOCITY,
+          FLAGS));
 }
 
 guint

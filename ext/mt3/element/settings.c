@@ -102,16 +102,18 @@ gst_mt3_settings_install_engine (GObjectClass *klass)
   /**
    * GstMt3Transcribe:model-file:
    *
-   * A T5X checkpoint directory or a safetensors file. Unset: the environment
-   * variable GST_MT3_MODEL, then gst-mt3/model.safetensors in the XDG data
-   * directories, then the model that was installed with the plugin.
+   * A T5X checkpoint directory, a safetensors file or a PyTorch state dict.
+   * Unset: the environment variable GST_MT3_MODEL, then
+   * gst-mt3/model.safetensors in the XDG data directories, then the model that
+   * was installed with the plugin.
    *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_MODEL_FILE,
       g_param_spec_string ("model-file", "Model file",
-          "T5X checkpoint directory or safetensors file (unset = search)", NULL,
-          FLAGS | GST_PARAM_MUTABLE_READY));
+          "T5X checkpoint directory, safetensors or PyTorch file (unset = "
+          "search)",
+          NULL, FLAGS | GST_PARAM_MUTABLE_READY));
 
   /**
    * GstMt3Transcribe:device:
