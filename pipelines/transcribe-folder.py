@@ -6,11 +6,13 @@ The MIDI files get the inputs' names and folders: INPUT/a/song.mp3 becomes
 OUTPUT/a/song.mid. A file appears only when it is complete; run the command
 again to go on where it stopped, or to try again what failed. All files share
 one model, and several are under way at a time so that the engine always has
-windows of audio to batch.
+windows of audio to batch. A file that cannot be transcribed is reported and
+the others go on.
 """
 import argparse
 import mimetypes
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,7 +20,7 @@ from pathlib import Path
 try:
     import gi
     gi.require_version('Gst', '1.0')
-    from gi.repository import GLib, Gst
+    from gi.repository import GLib, GObject, Gst
 except (ImportError, ValueError) as error:
     sys.exit(f'transcribe-folder.py: {error}. On Debian: apt-get install '
              'python3-gi gir1.2-gstreamer-1.0.')
@@ -46,6 +48,31 @@ def is_media(path):
         and kind not in ('audio/midi', 'audio/mid')
 
 
+def make_transcriber(settings):
+    element = Gst.ElementFactory.make('mt3transcribe')
+    for name, value in settings.items():
+        Gst.util_set_object_arg(element, name, value)
+    return element
+
+
+def open_model(settings):
+    """An element that keeps the model open from the first file to the last."""
+    element = make_transcriber(settings)
+    bus = Gst.Bus()
+    element.set_bus(bus)
+    element.set_state(Gst.State.READY)
+    while True:
+        message = bus.timed_pop_filtered(
+            Gst.CLOCK_TIME_NONE, Gst.MessageType.ERROR |
+            Gst.MessageType.PROGRESS)
+        if message.type == Gst.MessageType.ERROR:
+            error, details = message.parse_error()
+            element.set_state(Gst.State.NULL)
+            sys.exit(f'transcribe-folder.py: {error.message}\n{details}')
+        if message.parse_progress()[0] == Gst.ProgressType.COMPLETE:
+            return element
+
+
 class Job:
     """One file on its way; calls done (job, error) when it has ended."""
 
@@ -53,34 +80,45 @@ class Job:
         self.source, self.target, self.done = source, target, done
         self.part = target.with_name(f'.{target.name}.part')
         self.started = time.monotonic()
-        target.parent.mkdir(parents=True, exist_ok=True)
         self.pipeline = Gst.parse_launch(PIPELINE)
-        self.pipeline.get_by_name('source').set_property(
-            'location', str(source))
-        self.pipeline.get_by_name('sink').set_property(
-            'location', str(self.part))
+        # As URIs, since not every name of a file is text.
+        for name, path in (('source', source), ('sink', self.part)):
+            self.pipeline.get_by_name(name).set_uri(path.absolute().as_uri())
         for name, value in settings.items():
             Gst.util_set_object_arg(
                 self.pipeline.get_by_name('mt3'), name, value)
-        bus = self.pipeline.get_bus()
-        bus.add_signal_watch()
-        bus.connect('message::eos', lambda *_: self.finish())
-        bus.connect('message::error', lambda _, message: self.finish(
-            message.parse_error()[0].message))
 
     def start(self):
-        self.pipeline.set_state(Gst.State.PLAYING)
+        bus = self.pipeline.get_bus()
+        bus.add_signal_watch()
+        self.watch = bus.connect('message', self.take_message)
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self.pipeline.set_state(Gst.State.PLAYING)
+        except OSError as error:
+            GLib.idle_add(self.finish, str(error))
+
+    def take_message(self, _, message):
+        if message.type == Gst.MessageType.EOS:
+            self.finish()
+        elif message.type == Gst.MessageType.ERROR:
+            self.finish(message.parse_error()[0].message)
 
     def stop(self):
-        self.pipeline.get_bus().remove_signal_watch()
+        bus = self.pipeline.get_bus()
+        bus.disconnect(self.watch)
+        bus.remove_signal_watch()
         self.pipeline.set_state(Gst.State.NULL)
 
     def finish(self, error=None):
         self.stop()
-        if error is None:
-            self.part.replace(self.target)
-        else:
-            self.part.unlink(missing_ok=True)
+        try:
+            if error is None:
+                self.part.replace(self.target)
+            else:
+                self.part.unlink(missing_ok=True)
+        except OSError as problem:
+            error = error or str(problem)
         self.done(self, error)
 
 
@@ -97,6 +135,7 @@ class Queue:
     def run(self):
         if not self.work:
             return
+        model = open_model(self.settings)
         self.fill()
         try:
             self.loop.run()
@@ -104,6 +143,7 @@ class Queue:
             for job in self.running:
                 job.stop()
                 job.part.unlink(missing_ok=True)
+            model.set_state(Gst.State.NULL)
 
     def fill(self):
         while self.work and len(self.running) < self.n_jobs:
@@ -156,21 +196,25 @@ def parse_arguments():
                         help='transcribe again what is there already')
     parser.add_argument('--jobs', type=int, default=2, metavar='N',
                         help='files under way at a time (default 2)')
-    for name in ('model-file', 'device', 'precision', 'threads',
-                 'batch-size', 'max-tokens'):
-        parser.add_argument(f'--{name}', metavar='VALUE',
-                            help=f'property of mt3transcribe')
-    return parser.parse_args()
+    properties = parser.add_argument_group('properties of mt3transcribe')
+    specs = {spec.name: spec for spec in make_transcriber({}).list_properties()
+             if spec.owner_type.name == 'GstMt3Transcribe'
+             and spec.flags & GObject.ParamFlags.WRITABLE}
+    for name, spec in specs.items():
+        properties.add_argument(f'--{name}', dest=name, metavar='VALUE',
+                                help=spec.blurb.replace('%', '%%'))
+    args = parser.parse_args()
+    return args, {name: value for name, value in vars(args).items()
+                  if name in specs and value is not None}
 
 
 def main():
-    args = parse_arguments()
+    # Ends with whoever read what it prints, instead of raising in a callback.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.stdout.reconfigure(errors='backslashreplace')
     Gst.init(None)
     find_plugin()
-    settings = {
-        name.replace('_', '-'): value for name, value in vars(args).items()
-        if value is not None
-        and name not in ('input', 'output', 'force', 'jobs')}
+    args, settings = parse_arguments()
     queue = Queue(plan(args.input, args.output, args.force), settings,
                   max(1, args.jobs))
     try:
