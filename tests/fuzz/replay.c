@@ -8,7 +8,9 @@
 #include "fuzz.h"
 
 /* Damaged copies of each seed. */
+#ifndef COPIES
 #define COPIES 2000
+#endif
 
 static void
 run (const guint8 *data, gsize size)

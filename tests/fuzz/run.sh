@@ -31,6 +31,6 @@ for target in "${targets[@]%.c}"; do
   mkdir -p "corpus/$target"
   "tests/fuzz/$target-replay" --write "corpus/$target"
   echo "== $target, $seconds s"
-  "tests/fuzz/$target" -max_total_time="$seconds" -max_len=16384 -timeout=10 \
+  "tests/fuzz/$target" -max_total_time="$seconds" -max_len=16384 -timeout=60 \
     -rss_limit_mb=1024 -print_final_stats=1 "corpus/$target"
 done

@@ -427,6 +427,20 @@ gst_mt3_audio_input_convert_all (
   return ret;
 }
 
+/* Whether @buffer is what the caps say. gst_audio_buffer_map() believes them
+ * in part and takes the rest for a programming error. */
+static gboolean
+gst_mt3_audio_input_matches (GstMt3AudioInput *input, GstBuffer *buffer)
+{
+  const GstAudioMeta *meta = gst_buffer_get_audio_meta (buffer);
+  const GstAudioInfo *info = &input->info;
+
+  if (!meta)
+    return info->layout == GST_AUDIO_LAYOUT_INTERLEAVED;
+  return meta->info.layout == info->layout && meta->info.finfo == info->finfo &&
+         meta->info.channels == info->channels;
+}
+
 GstFlowReturn
 gst_mt3_audio_input_push (GstMt3AudioInput *input, GstBuffer *buffer)
 {
@@ -435,7 +449,8 @@ gst_mt3_audio_input_push (GstMt3AudioInput *input, GstBuffer *buffer)
   GstAudioBuffer audio;
   GstFlowReturn ret;
 
-  if (GST_AUDIO_INFO_FORMAT (&input->info) == GST_AUDIO_FORMAT_UNKNOWN) {
+  if (GST_AUDIO_INFO_FORMAT (&input->info) == GST_AUDIO_FORMAT_UNKNOWN ||
+      !gst_mt3_audio_input_matches (input, buffer)) {
     gst_buffer_unref (buffer);
     return GST_FLOW_NOT_NEGOTIATED;
   }

@@ -473,6 +473,27 @@ GST_START_TEST (after_a_drain_audio_follows_without_a_gap)
 
 GST_END_TEST
 
+/* Read by its caps, a plane of bytes would end before its doubles. */
+GST_START_TEST (planes_that_are_not_what_the_caps_say_are_refused)
+{
+  GstAudioInfo info = info_of (GST_AUDIO_FORMAT_F64, RATE, 2);
+  GstAudioInfo other = info_of (GST_AUDIO_FORMAT_S8, RATE, 2);
+  guint8 bytes[2 * 10 * sizeof (gdouble)] = {0};
+  g_autoptr (GstMt3AudioInput) input = NULL;
+  GstBuffer *buffers[2];
+
+  info.layout = other.layout = GST_AUDIO_LAYOUT_NON_INTERLEAVED;
+  input = new_input (&info);
+  buffers[0] = buffer_of (bytes, sizeof bytes, 0);
+  buffers[1] = buffer_of (bytes, sizeof bytes, 0);
+  gst_buffer_add_audio_meta (buffers[1], &other, 10, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (buffers); i++)
+    fail_unless_equals_int (
+        gst_mt3_audio_input_push (input, buffers[i]), GST_FLOW_NOT_NEGOTIATED);
+}
+
+GST_END_TEST
+
 GST_START_TEST (half_a_frame_is_ignored)
 {
   GstAudioInfo info = info_of (GST_AUDIO_FORMAT_F32, RATE, 2);
@@ -525,6 +546,7 @@ audio_input_suite (void)
   tcase_add_test (tcase, time_that_goes_back_loses_no_audio);
   tcase_add_test (tcase, a_new_format_goes_on_in_time);
   tcase_add_test (tcase, after_a_drain_audio_follows_without_a_gap);
+  tcase_add_test (tcase, planes_that_are_not_what_the_caps_say_are_refused);
   tcase_add_test (tcase, half_a_frame_is_ignored);
   tcase_add_test (tcase, a_flow_that_is_not_ok_comes_back);
   suite_add_tcase (suite, tcase);
