@@ -94,16 +94,12 @@ GST_ELEMENT_REGISTER_DEFINE (
 void
 gst_mt3_transcribe_set_flushing (GstMt3Transcribe *self, gboolean flushing)
 {
-  Mt3Stream *stream;
-
   g_mutex_lock (&self->lock);
   self->flushing = flushing;
   self->srcresult = flushing ? GST_FLOW_FLUSHING : GST_FLOW_OK;
-  stream = self->stream;
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
-  if (stream)
-    mt3_stream_set_flushing (stream, flushing);
+  gst_mt3_transcribe_flush_runs (self, flushing);
 }
 
 void
@@ -117,6 +113,7 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
   g_clear_pointer (&self->messages, gst_mt3_note_messages_free);
   self->duration = 0;
 
+  gst_mt3_transcribe_forget_runs (self, 1);
   if (self->input)
     gst_mt3_audio_input_reset (self->input);
   if (self->windower)
@@ -144,17 +141,13 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
 static void
 gst_mt3_transcribe_close (GstMt3Transcribe *self)
 {
-  Mt3Stream *stream;
-
   gst_mt3_transcribe_reset (self);
   g_mutex_lock (&self->lock);
-  stream = g_steal_pointer (&self->stream);
   gst_clear_event (&self->stream_start);
   self->segment_seqnum = GST_SEQNUM_INVALID;
   g_mutex_unlock (&self->lock);
-  g_clear_pointer (&stream, mt3_stream_free);
+  gst_mt3_transcribe_forget_runs (self, 0);
   mt3_decoding_clear (&self->decoding);
-  g_clear_pointer (&self->stream_engine, mt3_engine_unref);
   g_clear_pointer (&self->windower, mt3_windower_free);
   g_clear_pointer (&self->input, gst_mt3_audio_input_free);
   gst_audio_info_init (&self->info);
@@ -174,7 +167,7 @@ gst_mt3_transcribe_change_state (GstElement *element, GstStateChange transition)
   /* In READY too: the settings may have changed, or the file appeared. */
   if (transition == GST_STATE_CHANGE_NULL_TO_READY ||
       transition == GST_STATE_CHANGE_READY_TO_PAUSED)
-    gst_mt3_transcribe_load_model (self);
+    gst_mt3_transcribe_load_model (self, FALSE);
 
   ret = GST_ELEMENT_CLASS (gst_mt3_transcribe_parent_class)
             ->change_state (element, transition);
@@ -185,6 +178,17 @@ gst_mt3_transcribe_change_state (GstElement *element, GstStateChange transition)
     gst_mt3_transcribe_unload_model (self);
 
   return ret;
+}
+
+/* What a property that was set while audio flows asks for at once. */
+static void
+gst_mt3_transcribe_follow_property (
+    GstMt3Transcribe *self, const GParamSpec *pspec)
+{
+  if (g_str_equal (pspec->name, "model-file"))
+    gst_mt3_transcribe_load_model (self, TRUE);
+  else if (G_IS_PARAM_SPEC_STRING (pspec))
+    gst_mt3_transcribe_check_notes (self, TRUE);
 }
 
 static void
@@ -199,8 +203,8 @@ gst_mt3_transcribe_set_property (
   GST_OBJECT_UNLOCK (self);
   if (!known)
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
-  else if (G_IS_PARAM_SPEC_STRING (pspec) && GST_STATE (self) > GST_STATE_READY)
-    gst_mt3_transcribe_check_notes (self, TRUE);
+  else if (GST_STATE (self) > GST_STATE_READY)
+    gst_mt3_transcribe_follow_property (self, pspec);
 }
 
 static void

@@ -107,13 +107,19 @@ gst_mt3_settings_install_engine (GObjectClass *klass)
    * gst-mt3/model.safetensors in the XDG data directories, then the model that
    * was installed with the plugin.
    *
+   * When set while audio flows, the model is opened in the background, and the
+   * windows that begin after that are its own. The model before transcribes
+   * what came before, and stays in use when the new one cannot be opened, which
+   * is a warning. Notes that sound go on, unless the new model's windows are of
+   * another length, rate or vocabulary: then they end there.
+   *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_MODEL_FILE,
       g_param_spec_string ("model-file", "Model file",
           "T5X checkpoint directory, safetensors or PyTorch file (unset = "
           "search)",
-          NULL, FLAGS | GST_PARAM_MUTABLE_READY));
+          NULL, FLAGS | GST_PARAM_MUTABLE_PLAYING));
 
   /**
    * GstMt3Transcribe:device:

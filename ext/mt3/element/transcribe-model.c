@@ -22,6 +22,7 @@
 typedef struct {
   GstMt3Transcribe *element;
   guint serial;
+  gboolean keeps; /* the engine that is open, until this one is */
   Mt3EngineOptions options;
 } Load;
 
@@ -33,68 +34,70 @@ gst_mt3_transcribe_post_load_progress (
       gst_message_new_progress (GST_OBJECT (self), type, PROGRESS_CODE, text));
 }
 
-static void
-gst_mt3_transcribe_post_not_found (
-    GstMt3Transcribe *self, const gchar *file, const gchar *detail)
+/* What to tell the user; the code is of GST_RESOURCE_ERROR. */
+static gchar *
+gst_mt3_transcribe_describe_error (
+    const gchar *model_file, gint error_code, gint *code)
 {
-  if (file)
-    GST_ELEMENT_ERROR (self, RESOURCE, NOT_FOUND,
-        (_ ("The model \"%s\" does not exist."), file), ("%s", detail));
-  else
-    GST_ELEMENT_ERROR (self, RESOURCE, NOT_FOUND,
-        (_ ("No model was found. \"mt3-model fetch\" downloads and installs "
-            "one; the property model-file or the environment variable "
-            "GST_MT3_MODEL names another.")),
-        ("%s", detail));
+  const gchar *file = model_file ? model_file : _ ("found by search");
+
+  switch (error_code) {
+    case MT3_ERROR_NOT_FOUND:
+      *code = GST_RESOURCE_ERROR_NOT_FOUND;
+      if (!model_file)
+        return g_strdup (
+            _ ("No model was found. \"mt3-model fetch\" downloads and installs "
+               "one; the property model-file or the environment variable "
+               "GST_MT3_MODEL names another."));
+      return g_strdup_printf (_ ("The model \"%s\" does not exist."), file);
+    case MT3_ERROR_IO:
+      *code = GST_RESOURCE_ERROR_READ;
+      return g_strdup_printf (_ ("The model \"%s\" cannot be read."), file);
+    case MT3_ERROR_FORMAT:
+      *code = GST_RESOURCE_ERROR_READ;
+      return g_strdup_printf (
+          _ ("The model \"%s\" is damaged or of another format."), file);
+    case MT3_ERROR_MODEL:
+      *code = GST_RESOURCE_ERROR_SETTINGS;
+      return g_strdup_printf (
+          _ ("The model \"%s\" is not an MT3 model."), file);
+    case MT3_ERROR_DEVICE:
+      *code = GST_RESOURCE_ERROR_FAILED;
+      return g_strdup (_ ("The device that transcribes failed."));
+    case MT3_ERROR_MEMORY:
+      *code = GST_RESOURCE_ERROR_NO_SPACE_LEFT;
+      return g_strdup (
+          _ ("There is not enough memory to transcribe. A smaller batch-size "
+             "needs less."));
+    case MT3_ERROR_UNSUPPORTED:
+      *code = GST_RESOURCE_ERROR_SETTINGS;
+      return g_strdup (
+          _ ("This computer cannot transcribe with these settings."));
+    default:
+      *code = GST_RESOURCE_ERROR_FAILED;
+      return g_strdup (_ ("Transcription failed."));
+  }
+}
+
+/* Takes @error. @type: error or warning */
+static void
+gst_mt3_transcribe_post (GstMt3Transcribe *self, GstMessageType type,
+    const gchar *model_file, GError *error)
+{
+  gint code;
+  gchar *text = gst_mt3_transcribe_describe_error (
+      model_file, error->domain == MT3_ERROR ? error->code : -1, &code);
+
+  gst_element_message_full (GST_ELEMENT (self), type, GST_RESOURCE_ERROR, code,
+      text, g_strdup (error->message), __FILE__, GST_FUNCTION, __LINE__);
+  g_error_free (error);
 }
 
 void
 gst_mt3_transcribe_post_error (
     GstMt3Transcribe *self, const gchar *model_file, GError *error)
 {
-  const gchar *file = model_file ? model_file : _ ("found by search");
-  gint code = error->domain == MT3_ERROR ? error->code : -1;
-
-  switch (code) {
-    case MT3_ERROR_NOT_FOUND:
-      gst_mt3_transcribe_post_not_found (self, model_file, error->message);
-      break;
-    case MT3_ERROR_IO:
-      GST_ELEMENT_ERROR (self, RESOURCE, READ,
-          (_ ("The model \"%s\" cannot be read."), file),
-          ("%s", error->message));
-      break;
-    case MT3_ERROR_FORMAT:
-      GST_ELEMENT_ERROR (self, RESOURCE, READ,
-          (_ ("The model \"%s\" is damaged or of another format."), file),
-          ("%s", error->message));
-      break;
-    case MT3_ERROR_MODEL:
-      GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
-          (_ ("The model \"%s\" is not an MT3 model."), file),
-          ("%s", error->message));
-      break;
-    case MT3_ERROR_DEVICE:
-      GST_ELEMENT_ERROR (self, RESOURCE, FAILED,
-          (_ ("The device that transcribes failed.")), ("%s", error->message));
-      break;
-    case MT3_ERROR_MEMORY:
-      GST_ELEMENT_ERROR (self, RESOURCE, NO_SPACE_LEFT,
-          (_ ("There is not enough memory to transcribe. A smaller batch-size "
-              "needs less.")),
-          ("%s", error->message));
-      break;
-    case MT3_ERROR_UNSUPPORTED:
-      GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
-          (_ ("This computer cannot transcribe with these settings.")),
-          ("%s", error->message));
-      break;
-    default:
-      GST_ELEMENT_ERROR (self, LIBRARY, FAILED, (_ ("Transcription failed.")),
-          ("%s", error->message));
-      break;
-  }
-  g_error_free (error);
+  gst_mt3_transcribe_post (self, GST_MESSAGE_ERROR, model_file, error);
 }
 
 static gboolean
@@ -109,19 +112,33 @@ gst_mt3_transcribe_load_is_current (GstMt3Transcribe *self, guint serial)
   return current;
 }
 
+/* Called with the state lock. */
+static void
+gst_mt3_transcribe_remember_options (
+    GstMt3Transcribe *self, const Mt3EngineOptions *options)
+{
+  gst_mt3_engine_options_clear (&self->model_options);
+  self->model_options = *options;
+  self->model_options.model_file = g_strdup (options->model_file);
+}
+
 /* Hands the result of a load over to whom it may concern. */
 static void
 gst_mt3_transcribe_take_model (
-    GstMt3Transcribe *self, guint serial, Mt3Engine *engine)
+    GstMt3Transcribe *self, const Load *load, Mt3Engine *engine)
 {
+  Mt3Engine *old = engine;
+
   g_mutex_lock (&self->lock);
-  if (serial == self->model_serial) {
+  if (load->serial == self->model_serial && (engine || !load->keeps)) {
+    old = self->engine;
+    self->engine = engine;
     self->model_state = engine ? GST_MT3_MODEL_READY : GST_MT3_MODEL_FAILED;
-    self->engine = g_steal_pointer (&engine);
+    gst_mt3_transcribe_remember_options (self, &load->options);
     g_cond_broadcast (&self->changed);
   }
   g_mutex_unlock (&self->lock);
-  g_clear_pointer (&engine, mt3_engine_unref);
+  g_clear_pointer (&old, mt3_engine_unref);
 }
 
 static void
@@ -157,9 +174,11 @@ gst_mt3_transcribe_load_thread (gpointer data)
   } else {
     gst_mt3_transcribe_post_load_progress (
         self, GST_PROGRESS_TYPE_ERROR, _ ("The model cannot be opened"));
-    gst_mt3_transcribe_post_error (self, load->options.model_file, error);
+    gst_mt3_transcribe_post (self,
+        load->keeps ? GST_MESSAGE_WARNING : GST_MESSAGE_ERROR,
+        load->options.model_file, error);
   }
-  gst_mt3_transcribe_take_model (self, load->serial, engine);
+  gst_mt3_transcribe_take_model (self, load, engine);
   gst_mt3_transcribe_free_load (load);
 
   return NULL;
@@ -178,29 +197,47 @@ gst_mt3_transcribe_new_load (GstMt3Transcribe *self)
   return load;
 }
 
+/* Called with the state lock. Whether @load is needed; from now on its result
+ * is waited for. Gives back the engine that is of no use any more. */
+static gboolean
+gst_mt3_transcribe_plan_load (
+    GstMt3Transcribe *self, Load *load, Mt3Engine **unused)
+{
+  gboolean ready = self->model_state == GST_MT3_MODEL_READY;
+  gboolean equal =
+      gst_mt3_engine_options_equal (&load->options, &self->model_options);
+
+  load->keeps &= ready;
+  /* Ready with another load under way: that one is of no use. */
+  if (equal && ready)
+    self->model_serial++;
+  if (equal && (ready || self->model_state == GST_MT3_MODEL_LOADING))
+    return FALSE;
+
+  load->serial = ++self->model_serial;
+  if (load->keeps)
+    return TRUE;
+  *unused = g_steal_pointer (&self->engine);
+  self->model_state = GST_MT3_MODEL_LOADING;
+  gst_mt3_transcribe_remember_options (self, &load->options);
+
+  return TRUE;
+}
+
 void
-gst_mt3_transcribe_load_model (GstMt3Transcribe *self)
+gst_mt3_transcribe_load_model (GstMt3Transcribe *self, gboolean keep)
 {
   Load *load = gst_mt3_transcribe_new_load (self);
-  Mt3Engine *old = NULL;
-  gboolean have;
+  Mt3Engine *unused = NULL;
+  gboolean needed;
 
+  load->keeps = keep;
   g_mutex_lock (&self->lock);
-  have = (self->model_state == GST_MT3_MODEL_LOADING ||
-             self->model_state == GST_MT3_MODEL_READY) &&
-         gst_mt3_engine_options_equal (&load->options, &self->model_options);
-  if (!have) {
-    old = g_steal_pointer (&self->engine);
-    self->model_state = GST_MT3_MODEL_LOADING;
-    load->serial = ++self->model_serial;
-    gst_mt3_engine_options_clear (&self->model_options);
-    self->model_options = load->options;
-    self->model_options.model_file = g_strdup (load->options.model_file);
-  }
+  needed = gst_mt3_transcribe_plan_load (self, load, &unused);
   g_mutex_unlock (&self->lock);
-  g_clear_pointer (&old, mt3_engine_unref);
+  g_clear_pointer (&unused, mt3_engine_unref);
 
-  if (have) {
+  if (!needed) {
     gst_mt3_transcribe_free_load (load);
     return;
   }

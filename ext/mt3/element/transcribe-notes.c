@@ -40,8 +40,12 @@ gst_mt3_transcribe_begin_notes (GstMt3Transcribe *self)
   GST_OBJECT_UNLOCK (self);
   self->shaper =
       mt3_note_shaper_new (self->hold_back, gst_mt3_transcribe_note, self);
-  self->decoder = mt3_note_decoder_new (mt3_engine_config (self->stream_engine),
-      mt3_note_shaper_note, self->shaper);
+  self->decoder =
+      mt3_note_decoder_new (mt3_engine_config (self->popped->engine),
+          mt3_note_shaper_note, self->shaper);
+  mt3_note_decoder_change_model (self->decoder,
+      mt3_engine_config (self->popped->engine),
+      (gdouble) self->popped->start / GST_SECOND);
 }
 
 static void
@@ -62,7 +66,7 @@ gst_mt3_transcribe_update_shaper (GstMt3Transcribe *self)
 static void
 gst_mt3_transcribe_handle_losses (GstMt3Transcribe *self, guint64 index)
 {
-  const Mt3Config *config = mt3_engine_config (self->stream_engine);
+  const Mt3Config *config = mt3_engine_config (self->popped->engine);
   guint64 first;
 
   while (gst_mt3_transcribe_take_loss (self, index, &first)) {
@@ -70,7 +74,8 @@ gst_mt3_transcribe_handle_losses (GstMt3Transcribe *self, guint64 index)
 
     mt3_note_decoder_interrupt (self->decoder, first);
     self->output->discont (
-        self->output, (gdouble) samples / config->sample_rate);
+        self->output, (gdouble) self->popped->start / GST_SECOND +
+                          (gdouble) samples / config->sample_rate);
   }
 }
 
@@ -96,6 +101,15 @@ gst_mt3_transcribe_decode_notes (
   if (!transcript->last)
     mt3_note_shaper_advance (
         self->shaper, seconds - GST_MT3_OUTPUT_LATE_SECONDS);
+}
+
+void
+gst_mt3_transcribe_change_notes (
+    GstMt3Transcribe *self, const Mt3Config *config, GstClockTime start)
+{
+  if (self->decoder)
+    mt3_note_decoder_change_model (
+        self->decoder, config, (gdouble) start / GST_SECOND);
 }
 
 void

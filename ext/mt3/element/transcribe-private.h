@@ -47,6 +47,19 @@ typedef struct {
   gint64 transcribed_us; /* last window popped */
 } GstMt3RunStats;
 
+/**
+ * GstMt3Run:
+ *
+ * The part of the audio that one engine transcribes.
+ *
+ * @start: where index 0 of its windows begins, since the first sample of all
+ */
+typedef struct {
+  Mt3Engine *engine;
+  Mt3Stream *stream;
+  GstClockTime start;
+} GstMt3Run;
+
 /* What transcribe-live.c knows; state lock. */
 typedef struct {
   gboolean is_live; /* upstream, when the stream was opened */
@@ -73,7 +86,7 @@ struct _GstMt3Transcribe {
    * was given up and its result is thrown away. */
   GstMt3ModelState model_state;
   guint model_serial;
-  Mt3EngineOptions model_options; /* of the current load */
+  Mt3EngineOptions model_options; /* of the engine, or what becomes it */
   Mt3Engine *engine;
 
   /* Between the pads; state lock. */
@@ -89,8 +102,7 @@ struct _GstMt3Transcribe {
   GstSegment audio_segment; /* of the first sample, */
   GstClockTime audio_pts; /* and its time in it, */
   GstClockTime stream_time; /* and in the stream */
-  Mt3Stream *stream; /* only freed when both threads are stopped */
-  Mt3Engine *stream_engine; /* which it belongs to; likewise */
+  GQueue runs; /* of GstMt3Run, in the order of the audio */
   GstMt3TimeMap *times; /* has a lock of its own */
   GstMt3RunStats stats;
   GstMt3Live live;
@@ -100,6 +112,7 @@ struct _GstMt3Transcribe {
   gboolean segment_changed;
   GstAudioInfo info;
   gboolean info_changed;
+  GstMt3Run *run; /* the last one: windows are pushed into it */
   GstMt3AudioInput *input;
   Mt3Windower *windower;
   guint64 silent_samples; /* since the last audible one */
@@ -107,6 +120,7 @@ struct _GstMt3Transcribe {
   Mt3Decoding decoding;
 
   /* Source pad's task */
+  GstMt3Run *popped; /* the first run: transcripts are popped from it */
   GstMt3Output *output;
   GstMt3NoteMessages *messages;
   Mt3NoteDecoder *decoder;
@@ -118,8 +132,10 @@ struct _GstMt3Transcribe {
 
 /* transcribe-model.c */
 
-/* Begins to open the engine that the settings ask for, unless it is there. */
-void gst_mt3_transcribe_load_model (GstMt3Transcribe *self);
+/* Begins to open the engine that the settings ask for, unless it is there.
+ * @keep: what is open stays in use until then, and if it fails, which is a
+ * warning only */
+void gst_mt3_transcribe_load_model (GstMt3Transcribe *self, gboolean keep);
 void gst_mt3_transcribe_unload_model (GstMt3Transcribe *self);
 
 /* Waits for the model. FLUSHING when the wait was broken off, ERROR when the
@@ -130,6 +146,27 @@ GstFlowReturn gst_mt3_transcribe_wait_model (
 /* Posts @error (transfer full), which an engine gave. */
 void gst_mt3_transcribe_post_error (
     GstMt3Transcribe *self, const gchar *model_file, GError *error);
+
+/* transcribe-run.c */
+
+/* For the sink pad's thread: windows go to @engine (transfer full) from here
+ * on. FALSE when the task takes nothing any more. */
+gboolean gst_mt3_transcribe_begin_run (
+    GstMt3Transcribe *self, Mt3Engine *engine, GstClockTime start);
+
+/* The same: (transfer full) (nullable): the engine of a model that was set
+ * since the last run began. @agrees: only one whose windows are those of the
+ * last run, or only one whose windows are others. */
+Mt3Engine *gst_mt3_transcribe_find_new_engine (
+    GstMt3Transcribe *self, gboolean agrees);
+
+/* For the task: goes on to the next run, if there is one. */
+gboolean gst_mt3_transcribe_next_run (GstMt3Transcribe *self);
+
+void gst_mt3_transcribe_flush_runs (GstMt3Transcribe *self, gboolean flushing);
+
+/* All but the last @n_kept, which starts over. Neither thread may run. */
+void gst_mt3_transcribe_forget_runs (GstMt3Transcribe *self, guint n_kept);
 
 /* transcribe-live.c */
 
@@ -164,6 +201,10 @@ gboolean gst_mt3_transcribe_take_loss (
 /* transcribe-sink.c */
 void gst_mt3_transcribe_init_sink (GstMt3Transcribe *self);
 
+/* What the settings mean to a model with @config; mt3_decoding_clear() it. */
+Mt3Decoding gst_mt3_transcribe_decoding (
+    GstMt3Transcribe *self, const Mt3Config *config);
+
 /* transcribe-src.c */
 void gst_mt3_transcribe_init_src (GstMt3Transcribe *self);
 void gst_mt3_transcribe_start_task (GstMt3Transcribe *self);
@@ -189,6 +230,10 @@ gboolean gst_mt3_transcribe_check_notes (
 /* @seconds: where the window ends */
 void gst_mt3_transcribe_decode_notes (
     GstMt3Transcribe *self, const Mt3Transcript *transcript, gdouble seconds);
+
+/* Windows of another model follow; index 0 begins at @start. */
+void gst_mt3_transcribe_change_notes (
+    GstMt3Transcribe *self, const Mt3Config *config, GstClockTime start);
 
 /* Ends all notes, once there was a transcript. */
 void gst_mt3_transcribe_finish_notes (GstMt3Transcribe *self);

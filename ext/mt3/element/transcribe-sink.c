@@ -28,14 +28,13 @@ gst_mt3_transcribe_wait_outcome (GstMt3Transcribe *self)
   return ret;
 }
 
-static Mt3Decoding
-gst_mt3_transcribe_decoding (GstMt3Transcribe *self)
+Mt3Decoding
+gst_mt3_transcribe_decoding (GstMt3Transcribe *self, const Mt3Config *config)
 {
   Mt3Decoding decoding;
 
   GST_OBJECT_LOCK (self);
-  decoding = gst_mt3_note_settings_decoding (
-      &self->settings.notes, mt3_engine_config (self->stream_engine));
+  decoding = gst_mt3_note_settings_decoding (&self->settings.notes, config);
   GST_OBJECT_UNLOCK (self);
 
   return decoding;
@@ -44,10 +43,11 @@ gst_mt3_transcribe_decoding (GstMt3Transcribe *self)
 static void
 gst_mt3_transcribe_update_decoding (GstMt3Transcribe *self)
 {
-  Mt3Decoding decoding = gst_mt3_transcribe_decoding (self);
+  Mt3Decoding decoding =
+      gst_mt3_transcribe_decoding (self, mt3_engine_config (self->run->engine));
 
   if (!mt3_decoding_equal (&decoding, &self->decoding))
-    mt3_stream_set_decoding (self->stream, &decoding);
+    mt3_stream_set_decoding (self->run->stream, &decoding);
   mt3_decoding_clear (&self->decoding);
   self->decoding = decoding;
 }
@@ -69,10 +69,11 @@ gst_mt3_transcribe_is_silent (GstMt3Transcribe *self, const Mt3Window *window)
 static GstClockTime
 gst_mt3_transcribe_window_position (GstMt3Transcribe *self, guint64 index)
 {
-  const Mt3Config *config = mt3_engine_config (self->stream_engine);
+  const Mt3Config *config = mt3_engine_config (self->run->engine);
 
-  return gst_util_uint64_scale (index * mt3_config_window_samples (config),
-      GST_SECOND, config->sample_rate);
+  return self->run->start +
+         gst_util_uint64_scale (index * mt3_config_window_samples (config),
+             GST_SECOND, config->sample_rate);
 }
 
 static GstFlowReturn
@@ -91,7 +92,8 @@ gst_mt3_transcribe_push_window (GstMt3Transcribe *self, Mt3Window *window)
   self->stats.replaced_samples += window->n_replaced;
   g_mutex_unlock (&self->lock);
 
-  if (!window->last && gst_mt3_transcribe_is_overloaded (self, self->stream)) {
+  if (!window->last &&
+      gst_mt3_transcribe_is_overloaded (self, self->run->stream)) {
     gst_mt3_transcribe_lose_window (self, window->index,
         gst_mt3_transcribe_window_position (self, window->index));
     g_free (window);
@@ -99,9 +101,9 @@ gst_mt3_transcribe_push_window (GstMt3Transcribe *self, Mt3Window *window)
   }
   gst_mt3_transcribe_update_decoding (self);
   if (gst_mt3_transcribe_is_silent (self, window))
-    flow = mt3_stream_skip (self->stream, window, NULL);
+    flow = mt3_stream_skip (self->run->stream, window, NULL);
   else
-    flow = mt3_stream_push (self->stream, window, NULL);
+    flow = mt3_stream_push (self->run->stream, window, NULL);
   if (flow == MT3_FLOW_OK)
     return GST_FLOW_OK;
 
@@ -115,7 +117,7 @@ static guint64
 gst_mt3_transcribe_skip_silence (GstMt3Transcribe *self, guint64 n_samples)
 {
   gsize size =
-      mt3_config_window_samples (mt3_engine_config (self->stream_engine));
+      mt3_config_window_samples (mt3_engine_config (self->run->engine));
   guint64 n_windows;
 
   if (self->silent_samples < size || n_samples <= size ||
@@ -133,13 +135,14 @@ gst_mt3_transcribe_skip_silence (GstMt3Transcribe *self, guint64 n_samples)
 static GstClockTime
 gst_mt3_transcribe_position (GstMt3Transcribe *self)
 {
-  const Mt3Config *config = mt3_engine_config (self->stream_engine);
+  const Mt3Config *config = mt3_engine_config (self->run->engine);
   guint64 n_skipped =
       self->windows_skipped * mt3_config_window_samples (config);
 
-  return gst_util_uint64_scale (
-      mt3_windower_n_samples (self->windower) + n_skipped, GST_SECOND,
-      config->sample_rate);
+  return self->run->start +
+         gst_util_uint64_scale (
+             mt3_windower_n_samples (self->windower) + n_skipped, GST_SECOND,
+             config->sample_rate);
 }
 
 /* Remembers upstream's time of the next sample, unless it follows from what is
@@ -166,6 +169,19 @@ gst_mt3_transcribe_track_time (GstMt3Transcribe *self)
   gst_mt3_time_map_add (self->times, &anchor);
 }
 
+/* Between two windows: lets a model that was set have the next ones, if they
+ * are the same to it. */
+static GstFlowReturn
+gst_mt3_transcribe_follow_model (GstMt3Transcribe *self)
+{
+  Mt3Engine *engine = gst_mt3_transcribe_find_new_engine (self, TRUE);
+
+  if (engine && !gst_mt3_transcribe_begin_run (self, engine, self->run->start))
+    return gst_mt3_transcribe_wait_outcome (self);
+
+  return GST_FLOW_OK;
+}
+
 static GstFlowReturn
 gst_mt3_transcribe_take_samples (
     const gfloat *samples, guint64 n_samples, gpointer user_data)
@@ -189,42 +205,76 @@ gst_mt3_transcribe_take_samples (
     else
       self->silent_samples += n;
     window = mt3_windower_take (self->windower);
-    if (window)
-      ret = gst_mt3_transcribe_push_window (self, window);
+    if (!window)
+      continue;
+    ret = gst_mt3_transcribe_push_window (self, window);
+    if (ret == GST_FLOW_OK)
+      ret = gst_mt3_transcribe_follow_model (self);
   }
   return ret;
 }
 
-/* Waits for the model, which says what windows are, and opens a stream. */
+/* Makes what cuts audio into windows as @engine (transfer full) wants them, and
+ * lets it have those from @start on. */
 static GstFlowReturn
-gst_mt3_transcribe_open_stream (GstMt3Transcribe *self)
+gst_mt3_transcribe_open_run (
+    GstMt3Transcribe *self, Mt3Engine *engine, GstClockTime start)
 {
-  GstFlowReturn ret =
-      gst_mt3_transcribe_wait_model (self, &self->stream_engine);
-  const Mt3Config *config;
-  Mt3Stream *stream;
-  gboolean live;
+  const Mt3Config *config = mt3_engine_config (engine);
 
-  if (ret != GST_FLOW_OK)
-    return ret;
-  config = mt3_engine_config (self->stream_engine);
+  g_clear_pointer (&self->windower, mt3_windower_free);
+  g_clear_pointer (&self->input, gst_mt3_audio_input_free);
   self->windower = mt3_windower_new (config);
   self->input = gst_mt3_audio_input_new (
       config->sample_rate, gst_mt3_transcribe_take_samples, self);
   self->info_changed = TRUE;
-  self->decoding = gst_mt3_transcribe_decoding (self);
-  live = gst_mt3_transcribe_begin_live (self, self->stream_engine);
-  stream = mt3_stream_new (
-      self->stream_engine, &self->decoding, live ? GST_MT3_LIVE_WINDOWS : 0);
+  self->windows_skipped = 0;
+  self->silent_samples = 0;
+  if (!gst_mt3_transcribe_begin_run (self, engine, start))
+    return gst_mt3_transcribe_wait_outcome (self);
 
-  g_mutex_lock (&self->lock);
-  self->stream = stream;
-  if (self->flushing) {
-    mt3_stream_set_flushing (stream, TRUE);
-    ret = GST_FLOW_FLUSHING;
-  }
-  g_cond_broadcast (&self->changed);
-  g_mutex_unlock (&self->lock);
+  return GST_FLOW_OK;
+}
+
+/* Waits for the model, which says what windows are. */
+static GstFlowReturn
+gst_mt3_transcribe_open_first_run (GstMt3Transcribe *self)
+{
+  Mt3Engine *engine;
+  GstFlowReturn ret = gst_mt3_transcribe_wait_model (self, &engine);
+
+  if (ret != GST_FLOW_OK)
+    return ret;
+  return gst_mt3_transcribe_open_run (self, engine, 0);
+}
+
+/* The last window of a run, which need not be full. */
+static GstFlowReturn
+gst_mt3_transcribe_push_last (GstMt3Transcribe *self)
+{
+  Mt3Window *window = mt3_windower_finish (self->windower);
+
+  return window ? gst_mt3_transcribe_push_window (self, window) : GST_FLOW_OK;
+}
+
+/* The same for a model whose windows are others: the one before gets what there
+ * is of its last window. */
+static GstFlowReturn
+gst_mt3_transcribe_open_other_run (GstMt3Transcribe *self)
+{
+  Mt3Engine *engine = gst_mt3_transcribe_find_new_engine (self, FALSE);
+  GstClockTime start;
+  GstFlowReturn ret;
+
+  if (!engine)
+    return GST_FLOW_OK;
+  ret = gst_mt3_audio_input_drain (self->input);
+  start = gst_mt3_transcribe_position (self);
+  if (ret == GST_FLOW_OK)
+    ret = gst_mt3_transcribe_push_last (self);
+  if (ret == GST_FLOW_OK)
+    return gst_mt3_transcribe_open_run (self, engine, start);
+  mt3_engine_unref (engine);
 
   return ret;
 }
@@ -233,12 +283,14 @@ gst_mt3_transcribe_open_stream (GstMt3Transcribe *self)
 static GstFlowReturn
 gst_mt3_transcribe_prepare (GstMt3Transcribe *self)
 {
-  GstFlowReturn ret = GST_FLOW_OK;
+  GstFlowReturn ret;
 
   if (GST_AUDIO_INFO_FORMAT (&self->info) == GST_AUDIO_FORMAT_UNKNOWN)
     return GST_FLOW_NOT_NEGOTIATED;
-  if (!self->stream)
-    ret = gst_mt3_transcribe_open_stream (self);
+  if (!self->run)
+    ret = gst_mt3_transcribe_open_first_run (self);
+  else
+    ret = gst_mt3_transcribe_open_other_run (self);
   if (ret == GST_FLOW_OK && self->info_changed) {
     self->info_changed = FALSE;
     ret = gst_mt3_audio_input_set_info (self->input, &self->info);
@@ -439,28 +491,15 @@ gst_mt3_transcribe_handle_stream_start (GstMt3Transcribe *self, GstEvent *event)
   g_mutex_unlock (&self->lock);
 }
 
-static GstFlowReturn
-gst_mt3_transcribe_push_rest (GstMt3Transcribe *self)
-{
-  GstFlowReturn ret = gst_mt3_audio_input_drain (self->input);
-  Mt3Window *window = mt3_windower_finish (self->windower);
-
-  if (!window)
-    return ret;
-  if (ret == GST_FLOW_OK)
-    return gst_mt3_transcribe_push_window (self, window);
-
-  g_free (window);
-  return ret;
-}
-
 static void
 gst_mt3_transcribe_handle_eos (GstMt3Transcribe *self, GstEvent *event)
 {
   GstFlowReturn ret = GST_FLOW_OK;
 
-  if (self->stream)
-    ret = gst_mt3_transcribe_push_rest (self);
+  if (self->run)
+    ret = gst_mt3_audio_input_drain (self->input);
+  if (self->run && ret == GST_FLOW_OK)
+    ret = gst_mt3_transcribe_push_last (self);
   GST_DEBUG_OBJECT (self, "end of the audio: %s", gst_flow_get_name (ret));
 
   g_mutex_lock (&self->lock);
@@ -469,8 +508,8 @@ gst_mt3_transcribe_handle_eos (GstMt3Transcribe *self, GstEvent *event)
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
   /* Last: from here on the task may be through at any time. */
-  if (self->stream)
-    mt3_stream_finish (self->stream);
+  if (self->run)
+    mt3_stream_finish (self->run->stream);
 }
 
 static void

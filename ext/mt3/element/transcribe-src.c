@@ -173,21 +173,21 @@ gst_mt3_transcribe_push_events (GstMt3Transcribe *self)
   } while (event);
 }
 
-/* Waits for the engine's stream. OK without one: no audio came at all. */
+/* Waits for a run. OK without one: no audio came at all. */
 static GstFlowReturn
-gst_mt3_transcribe_wait_stream (GstMt3Transcribe *self, Mt3Stream **stream)
+gst_mt3_transcribe_wait_run (GstMt3Transcribe *self)
 {
   GstFlowReturn ret = GST_FLOW_OK;
 
   g_mutex_lock (&self->lock);
-  while (!self->flushing && !self->stream && !self->drained &&
+  while (!self->flushing && self->runs.length == 0 && !self->drained &&
          self->model_state != GST_MT3_MODEL_FAILED)
     g_cond_wait (&self->changed, &self->lock);
   if (self->flushing)
     ret = GST_FLOW_FLUSHING;
-  else if (!self->stream && self->model_state == GST_MT3_MODEL_FAILED)
+  else if (self->runs.length == 0 && self->model_state == GST_MT3_MODEL_FAILED)
     ret = GST_FLOW_ERROR;
-  *stream = self->stream;
+  self->popped = g_queue_peek_head (&self->runs);
   g_mutex_unlock (&self->lock);
 
   return ret;
@@ -223,10 +223,14 @@ gst_mt3_transcribe_post_notes (GstMt3Transcribe *self, gdouble from, gdouble to)
     gst_clear_message (&message);
 }
 
+/* Where frame @frame of the run lies in the audio. */
 static gdouble
-gst_mt3_transcribe_seconds (const Mt3Config *config, guint64 frames)
+gst_mt3_transcribe_seconds (const GstMt3Run *run, guint64 frame)
 {
-  return (gdouble) frames * config->hop_length / config->sample_rate;
+  const Mt3Config *config = mt3_engine_config (run->engine);
+
+  return (gdouble) run->start / GST_SECOND +
+         (gdouble) frame * config->hop_length / config->sample_rate;
 }
 
 /* Lets the output go on: @seconds of audio are transcribed. */
@@ -252,11 +256,11 @@ static GstFlowReturn
 gst_mt3_transcribe_handle_transcript (
     GstMt3Transcribe *self, const Mt3Transcript *transcript)
 {
-  const Mt3Config *config = mt3_engine_config (self->stream_engine);
+  const Mt3Config *config = mt3_engine_config (self->popped->engine);
   guint64 first = transcript->index * config->window_frames;
-  gdouble start = gst_mt3_transcribe_seconds (config, first);
+  gdouble start = gst_mt3_transcribe_seconds (self->popped, first);
   gdouble seconds =
-      gst_mt3_transcribe_seconds (config, first + transcript->n_frames);
+      gst_mt3_transcribe_seconds (self->popped, first + transcript->n_frames);
 
   GST_DEBUG_OBJECT (self,
       "window %" G_GUINT64_FORMAT ": %u tokens%s, %" G_GINT64_FORMAT " us",
@@ -353,19 +357,21 @@ gst_mt3_transcribe_complete (GstMt3Transcribe *self)
 /* Takes the next transcript, or the end. Whatever comes back but OK has been
  * made known to the application. */
 static GstFlowReturn
-gst_mt3_transcribe_step (GstMt3Transcribe *self, Mt3Stream *stream)
+gst_mt3_transcribe_step (GstMt3Transcribe *self)
 {
   g_autoptr (Mt3Transcript) transcript = NULL;
   GError *error = NULL;
   Mt3Flow flow = MT3_FLOW_END;
 
-  if (stream)
-    flow = mt3_stream_pop (stream, &transcript, &error);
+  if (self->popped)
+    flow = mt3_stream_pop (self->popped->stream, &transcript, &error);
   switch (flow) {
     case MT3_FLOW_OK:
       return gst_mt3_transcribe_report (
           self, gst_mt3_transcribe_handle_transcript (self, transcript));
     case MT3_FLOW_END:
+      if (gst_mt3_transcribe_next_run (self))
+        return GST_FLOW_OK;
       return gst_mt3_transcribe_complete (self);
     case MT3_FLOW_ERROR:
       return gst_mt3_transcribe_salvage (self, error);
@@ -378,17 +384,13 @@ gst_mt3_transcribe_step (GstMt3Transcribe *self, Mt3Stream *stream)
 static void
 gst_mt3_transcribe_stop (GstMt3Transcribe *self, GstFlowReturn ret)
 {
-  Mt3Stream *stream;
-
   GST_INFO_OBJECT (self, "stopping: %s", gst_flow_get_name (ret));
   g_mutex_lock (&self->lock);
   if (!self->flushing)
     self->srcresult = ret;
-  stream = self->stream;
   g_cond_broadcast (&self->changed);
   g_mutex_unlock (&self->lock);
-  if (stream)
-    mt3_stream_set_flushing (stream, TRUE);
+  gst_mt3_transcribe_flush_runs (self, TRUE);
   gst_pad_pause_task (self->srcpad);
 }
 
@@ -397,19 +399,18 @@ gst_mt3_transcribe_loop (gpointer user_data)
 {
   GstMt3Transcribe *self = user_data;
   GstFlowReturn ret = GST_FLOW_OK;
-  Mt3Stream *stream;
 
   if (!self->output)
     ret =
         gst_mt3_transcribe_report (self, gst_mt3_transcribe_open_output (self));
   if (ret == GST_FLOW_OK) {
-    ret = gst_mt3_transcribe_wait_stream (self, &stream);
+    ret = gst_mt3_transcribe_wait_run (self);
     if (ret == GST_FLOW_ERROR)
       gst_mt3_transcribe_push_eos (self);
   }
   if (ret == GST_FLOW_OK) {
     gst_mt3_transcribe_push_events (self);
-    ret = gst_mt3_transcribe_step (self, stream);
+    ret = gst_mt3_transcribe_step (self);
   }
   if (ret != GST_FLOW_OK)
     gst_mt3_transcribe_stop (self, ret);

@@ -19,6 +19,7 @@ typedef struct {
 } ActiveNote;
 
 struct _Mt3NoteDecoder {
+  gdouble origin; /* when window 0 begins */
   gdouble frames_per_second;
   guint window_frames;
   guint velocity_bins;
@@ -240,7 +241,7 @@ window_start (const Mt3NoteDecoder *decoder, guint64 index)
   gdouble start =
       (gdouble) (index * decoder->window_frames) / decoder->frames_per_second;
 
-  return start - fmod (start, 1.0 / MT3_SHIFTS_PER_SECOND);
+  return decoder->origin + (start - fmod (start, 1.0 / MT3_SHIFTS_PER_SECOND));
 }
 
 static void
@@ -250,7 +251,8 @@ begin_window (Mt3NoteDecoder *decoder, guint64 index, gboolean last)
 
   decoder->start = decoder->time = window_start (decoder, index);
   /* To the reference, a next window that starts at 0 is none. */
-  decoder->limit = last || next_start == 0.0 ? INFINITY : next_start;
+  decoder->limit =
+      last || next_start == decoder->origin ? INFINITY : next_start;
   decoder->shift = 0;
   decoder->log_prob = 0.0;
   decoder->empty = TRUE;
@@ -290,6 +292,27 @@ mt3_note_decoder_interrupt (Mt3NoteDecoder *decoder, guint64 index)
 {
   decoder->now = MAX (decoder->now, window_start (decoder, index));
   end_all (decoder);
+}
+
+static void
+set_model (Mt3NoteDecoder *decoder, const Mt3Config *config, gdouble start)
+{
+  decoder->origin = start;
+  decoder->frames_per_second =
+      (gdouble) config->sample_rate / config->hop_length;
+  decoder->window_frames = config->window_frames;
+  decoder->velocity_bins = config->velocity_bins;
+  decoder->ties = config->ties;
+}
+
+void
+mt3_note_decoder_change_model (
+    Mt3NoteDecoder *decoder, const Mt3Config *config, gdouble start)
+{
+  set_model (decoder, config, start);
+  mt3_note_decoder_interrupt (decoder, 0);
+  decoder->velocity = INITIAL_VELOCITY;
+  decoder->program = 0;
 }
 
 void
@@ -339,11 +362,7 @@ mt3_note_decoder_new (
 {
   Mt3NoteDecoder *decoder = g_new0 (Mt3NoteDecoder, 1);
 
-  decoder->frames_per_second =
-      (gdouble) config->sample_rate / config->hop_length;
-  decoder->window_frames = config->window_frames;
-  decoder->velocity_bins = config->velocity_bins;
-  decoder->ties = config->ties;
+  set_model (decoder, config, 0.0);
   decoder->callback = callback;
   decoder->user_data = user_data;
   decoder->active_by_key = g_hash_table_new_full (NULL, NULL, NULL, g_free);

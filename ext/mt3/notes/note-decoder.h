@@ -80,6 +80,16 @@ void mt3_note_decoder_set_allowed (
  * follows up to the next window pushed is not known. */
 void mt3_note_decoder_interrupt (Mt3NoteDecoder *decoder, guint64 index);
 
+/**
+ * mt3_note_decoder_change_model:
+ * @config: of the model that wrote the windows that are pushed from now on
+ * @start: when window 0 of them begins, in seconds, not before any end so far
+ *
+ * Ends what sounds there. Ids and statistics go on.
+ */
+void mt3_note_decoder_change_model (
+    Mt3NoteDecoder *decoder, const Mt3Config *config, gdouble start);
+
 /* Ends every note that still sounds, as the reference does at the end. */
 void mt3_note_decoder_finish (Mt3NoteDecoder *decoder);
 

@@ -18,6 +18,7 @@ typedef struct {
 
 typedef struct {
   Mt3Backend base;
+  guint lowest_pitch;
   Slot slots[N_SLOTS];
 } ScriptedBackend;
 
@@ -50,11 +51,11 @@ add_token (
 }
 
 static void
-write_tokens (Slot *slot, const Mt3BackendWindow *window)
+write_tokens (Slot *slot, const Mt3BackendWindow *window, guint lowest_pitch)
 {
   const Mt3Decoding *decoding = &window->decoding;
   gboolean audible = FALSE;
-  guint pitch = 60 + window->index % 12;
+  guint pitch = lowest_pitch + window->index % 12;
 
   for (guint i = 0; i < SCRIPT_WINDOW && !audible; i++)
     audible = window->samples[i] != 0.0f;
@@ -97,7 +98,7 @@ scripted_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
     Slot *slot = &self->slots[windows[i].slot];
 
     slot->active = TRUE;
-    write_tokens (slot, &windows[i]);
+    write_tokens (slot, &windows[i], self->lowest_pitch);
     if (!script.forget)
       record_window (&windows[i]);
     fails |= script.fail_at == (gint64) windows[i].index;
@@ -170,13 +171,20 @@ scripted_close (Mt3Backend *backend)
 }
 
 static Mt3Engine *
-new_engine (void)
+new_engine (const gchar *model_file)
 {
   ScriptedBackend *self = g_new0 (ScriptedBackend, 1);
+  gboolean slow = g_strcmp0 (model_file, SCRIPT_SLOW) == 0;
+  gboolean low = slow || g_strcmp0 (model_file, SCRIPT_LOW) == 0;
+  Mt3Config its_config = config;
+
+  self->lowest_pitch = low ? 36 : 60;
+  if (slow)
+    its_config.sample_rate /= 2;
 
   self->base = (Mt3Backend){
       .name = "cpu",
-      .description = g_strdup ("scripted"),
+      .description = g_strdup (model_file),
       .precision = MT3_PRECISION_EXACT,
       .n_slots = N_SLOTS,
       .prefill_batch = 1,
@@ -188,7 +196,7 @@ new_engine (void)
       .memory = scripted_memory,
       .close = scripted_close,
   };
-  return mt3_engine_new_with_backend (&self->base, &config);
+  return mt3_engine_new_with_backend (&self->base, &its_config);
 }
 
 static void
@@ -218,7 +226,7 @@ mt3_engine_open (const Mt3EngineOptions *options, GError **error)
   g_mutex_unlock (&script.lock);
 
   if (!missing)
-    return new_engine ();
+    return new_engine (options->model_file);
   g_set_error (error, MT3_ERROR, MT3_ERROR_NOT_FOUND, "%s does not exist",
       options->model_file);
   return NULL;

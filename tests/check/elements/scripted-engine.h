@@ -21,6 +21,12 @@ G_BEGIN_DECLS
 /* model-file that cannot be opened: MT3_ERROR_NOT_FOUND. */
 #define SCRIPT_MISSING "missing.safetensors"
 
+/* model-files of other engines: one whose notes have pitch 36 + i % 12, and
+ * another whose windows besides have the same number of samples at half the
+ * rate. */
+#define SCRIPT_LOW "low.safetensors"
+#define SCRIPT_SLOW "slow.safetensors"
+
 typedef struct {
   GMutex lock;
   GCond changed;
