@@ -129,6 +129,7 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
   self->audio_pts = 0;
   self->segment_changed = FALSE;
   gst_mt3_time_map_clear (self->times);
+  gst_mt3_reference_times_clear (self->references);
   self->stream_time = 0;
   g_clear_pointer (&self->title, g_free);
   g_queue_clear_full (&self->events, (GDestroyNotify) gst_event_unref);
@@ -235,6 +236,7 @@ gst_mt3_transcribe_finalize (GObject *object)
   gst_mt3_time_map_free (self->times);
   g_array_unref (self->live.losses);
   g_cond_clear (&self->changed);
+  gst_mt3_reference_times_free (self->references);
   g_mutex_clear (&self->lock);
 
   G_OBJECT_CLASS (gst_mt3_transcribe_parent_class)->finalize (object);
@@ -297,6 +299,7 @@ gst_mt3_transcribe_init (GstMt3Transcribe *self)
   self->times = gst_mt3_time_map_new ();
   gst_mt3_transcribe_init_live (self);
   gst_audio_info_init (&self->info);
+  self->references = gst_mt3_reference_times_new ();
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
   gst_segment_init (&self->audio_segment, GST_FORMAT_TIME);
   self->flushing = TRUE;

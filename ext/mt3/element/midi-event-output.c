@@ -109,6 +109,9 @@ gst_mt3_midi_event_output_message (GstMt3MidiEventOutput *self,
   GstBuffer *buffer = gst_buffer_new_memdup (bytes, size);
 
   GST_BUFFER_PTS (buffer) = self->last_pts;
+  if (self->output.context.references)
+    gst_mt3_reference_times_attach (
+        self->output.context.references, &self->segment, buffer);
   if (position >= self->discont) {
     GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DISCONT);
     self->discont = GST_CLOCK_TIME_NONE;

@@ -7,6 +7,7 @@
 
 #include <gst/mt3/mt3.h>
 
+#include "element/reference-times.h"
 #include "element/time-map.h"
 #include "notes/note.h"
 
@@ -23,6 +24,7 @@ typedef struct _GstMt3Output GstMt3Output;
  * @title: (nullable): of the piece
  * @seqnum: of the segment event that the output's own one stands for
  * @times: upstream's times after the first sample
+ * @references: (nullable): and what other clocks showed then
  * @midi_ticks: whether live MIDI ticks
  */
 typedef struct {
@@ -33,6 +35,7 @@ typedef struct {
   const gchar *title;
   guint32 seqnum;
   GstMt3TimeMap *times;
+  GstMt3ReferenceTimes *references;
   gboolean midi_ticks;
 } GstMt3OutputContext;
 

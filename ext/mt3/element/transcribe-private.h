@@ -104,6 +104,7 @@ struct _GstMt3Transcribe {
   GstClockTime stream_time; /* and in the stream */
   GQueue runs; /* of GstMt3Run, in the order of the audio */
   GstMt3TimeMap *times; /* has a lock of its own */
+  GstMt3ReferenceTimes *references; /* likewise */
   GstMt3RunStats stats;
   GstMt3Live live;
 

@@ -345,6 +345,7 @@ gst_mt3_transcribe_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
     gst_buffer_unref (buffer);
     return GST_FLOW_NOT_NEGOTIATED;
   }
+  gst_mt3_reference_times_add (self->references, &self->segment, buffer);
   buffer = gst_audio_buffer_clip (
       buffer, &self->segment, self->info.rate, self->info.bpf);
   if (!buffer)

@@ -93,6 +93,7 @@ gst_mt3_transcribe_wait_audio (
       .title = g_strdup (self->title),
       .seqnum = self->segment_seqnum,
       .times = self->times,
+      .references = self->references,
   };
   g_mutex_unlock (&self->lock);
   GST_OBJECT_LOCK (self);
@@ -233,6 +234,18 @@ gst_mt3_transcribe_seconds (const GstMt3Run *run, guint64 frame)
          (gdouble) frame * config->hop_length / config->sample_rate;
 }
 
+/* Nothing before @position will be sent any more. */
+static void
+gst_mt3_transcribe_forget_times (GstMt3Transcribe *self, GstClockTime position)
+{
+  GstMt3TimeAnchor anchor;
+
+  if (gst_mt3_time_map_find (self->times, position, &anchor))
+    gst_mt3_reference_times_forget (self->references, &anchor.segment,
+        gst_mt3_time_anchor_pts (&anchor, position));
+  gst_mt3_time_map_forget (self->times, position);
+}
+
 /* Lets the output go on: @seconds of audio are transcribed. */
 static GstFlowReturn
 gst_mt3_transcribe_advance (GstMt3Transcribe *self, gdouble seconds)
@@ -247,7 +260,7 @@ gst_mt3_transcribe_advance (GstMt3Transcribe *self, gdouble seconds)
   interval = self->settings.update_interval;
   GST_OBJECT_UNLOCK (self);
   ret = self->output->advance (self->output, seconds, interval);
-  gst_mt3_time_map_forget (self->times, (GstClockTime) (settled * GST_SECOND));
+  gst_mt3_transcribe_forget_times (self, (GstClockTime) (settled * GST_SECOND));
 
   return ret;
 }

@@ -32,9 +32,7 @@ def describe_range(spec):
         return ', '.join(value.value_nick for value in values)
     if hasattr(spec, 'minimum'):
         return f'{spec.minimum} to {spec.maximum}'
-    if spec.name.endswith('-file'):
-        return 'path'
-    return {'gboolean': 'true, false', 'gchararray': 'text',
+    return {'gboolean': 'true, false', 'gchararray': 'path',
             'GstStructure': 'structure'}[spec.value_type.name]
 
 
