@@ -214,6 +214,133 @@ START_TEST (test_a_change_counts_for_notes_that_begin_later)
 }
 END_TEST
 
+/* What the shaper promises, whatever it is given. */
+typedef struct {
+  gdouble min_duration;
+  gdouble last_onset;
+  gdouble settled; /* of the last advance: nothing comes before it */
+  guint n_begun, n_ended;
+  GHashTable *sounding; /* id to Mt3Note (owned) */
+} Promise;
+
+static void
+check_onset (Promise *promise, const Mt3Note *note)
+{
+  GHashTableIter iter;
+  gpointer other;
+
+  ck_assert_uint_eq (note->id, ++promise->n_begun);
+  ck_assert_double_ge (note->onset, promise->last_onset);
+  ck_assert_double_ge (note->onset, promise->settled);
+  promise->last_onset = note->onset;
+  g_hash_table_iter_init (&iter, promise->sounding);
+  while (g_hash_table_iter_next (&iter, NULL, &other))
+    ck_assert (note->is_drum || ((Mt3Note *) other)->pitch != note->pitch ||
+               ((Mt3Note *) other)->program != note->program);
+  g_hash_table_insert (promise->sounding, GUINT_TO_POINTER (note->id),
+      g_memdup2 (note, sizeof *note));
+}
+
+static void
+check_promise (const Mt3Note *note, gboolean ended, gpointer user_data)
+{
+  Promise *promise = user_data;
+
+  if (!ended) {
+    check_onset (promise, note);
+    return;
+  }
+  ck_assert_double_ge (note->offset, promise->settled);
+  ck_assert (note->is_drum ||
+             note->offset - note->onset >= promise->min_duration - 1e-6);
+  ck_assert (
+      g_hash_table_remove (promise->sounding, GUINT_TO_POINTER (note->id)));
+  promise->n_ended++;
+}
+
+#define N_PITCHES 3
+#define N_PARTS 3
+
+/* As a decoder reports: a key ends before it begins again. */
+typedef struct {
+  GRand *rand;
+  Mt3NoteShaper *shaper;
+  gint steps; /* of 10 ms */
+  guint last_id;
+  Mt3Note keys[N_PARTS][N_PITCHES]; /* id 0: silent */
+} Player;
+
+static void
+end_key (Player *player, Mt3Note *key)
+{
+  if (key->id == 0)
+    return;
+  key->offset = MAX (player->steps * 0.01, key->onset + 0.01);
+  mt3_note_shaper_note (key, TRUE, player->shaper);
+  key->id = 0;
+}
+
+static void
+play_anything (Player *player)
+{
+  guint part = (guint) g_rand_int_range (player->rand, 0, N_PARTS);
+  guint pitch = (guint) g_rand_int_range (player->rand, 0, N_PITCHES);
+  Mt3Note *key = &player->keys[part][pitch];
+  Mt3Note note = {.id = player->last_id + 1,
+      .onset = player->steps * 0.01,
+      .offset = NAN,
+      .pitch = (guint8) pitch,
+      .velocity = VELOCITY,
+      .program = (guint8) part};
+
+  end_key (player, key);
+  if (g_rand_int_range (player->rand, 0, 3) == 0)
+    return;
+  player->last_id++;
+  note.is_drum = g_rand_int_range (player->rand, 0, 5) == 0;
+  mt3_note_shaper_note (&note, FALSE, player->shaper);
+  if (note.is_drum) {
+    note.offset = note.onset + 0.01;
+    mt3_note_shaper_note (&note, TRUE, player->shaper);
+  } else {
+    *key = note;
+  }
+}
+
+START_TEST (test_any_notes_keep_the_promises)
+{
+  static const gchar *const maps[] = {"0=0", "0-2=5", "0=1,1=2", "1=off,2=0"};
+  Promise promise = {.min_duration = 0.03 * (_i % 3)};
+  Player player = {.rand = g_rand_new_with_seed ((guint32) _i)};
+  Mt3ProgramMap map;
+
+  promise.sounding = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  player.shaper =
+      mt3_note_shaper_new (promise.min_duration, check_promise, &promise);
+  for (guint i = 0; i < 2000; i++) {
+    if (i % 100 == 0) {
+      mt3_program_map_parse (
+          maps[g_rand_int_range (player.rand, 0, 4)], &map, NULL);
+      mt3_note_shaper_set (player.shaper, &map, 0);
+    }
+    play_anything (&player);
+    player.steps += g_rand_int_range (player.rand, 0, 4);
+    if (g_rand_int_range (player.rand, 0, 20) == 0) {
+      mt3_note_shaper_advance (player.shaper, player.steps * 0.01);
+      promise.settled = player.steps * 0.01 - promise.min_duration - 1e-6;
+    }
+  }
+  for (guint i = 0; i < N_PARTS * N_PITCHES; i++)
+    end_key (&player, &player.keys[i / N_PITCHES][i % N_PITCHES]);
+  mt3_note_shaper_finish (player.shaper);
+  ck_assert_uint_gt (promise.n_begun, 300);
+  ck_assert_uint_eq (promise.n_ended, promise.n_begun);
+  mt3_note_shaper_free (player.shaper);
+  g_hash_table_unref (promise.sounding);
+  g_rand_free (player.rand);
+}
+END_TEST
+
 START_TEST (test_it_can_be_freed_while_notes_sound_and_wait)
 {
   Mt3ProgramMap map;
@@ -238,6 +365,7 @@ main (void)
   suite_add_tcase (suite, tcase);
   tcase_add_loop_test (tcase, test_rule, 0, G_N_ELEMENTS (rules));
   tcase_add_test (tcase, test_a_change_counts_for_notes_that_begin_later);
+  tcase_add_loop_test (tcase, test_any_notes_keep_the_promises, 0, 24);
   tcase_add_test (tcase, test_it_can_be_freed_while_notes_sound_and_wait);
 
   runner = srunner_create (suite);
