@@ -173,10 +173,12 @@ gst_mt3_transcribe_change_state (GstElement *element, GstStateChange transition)
   ret = GST_ELEMENT_CLASS (gst_mt3_transcribe_parent_class)
             ->change_state (element, transition);
 
-  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY) {
+    gst_mt3_transcribe_log_stats (self);
     gst_mt3_transcribe_close (self);
-  else if (transition == GST_STATE_CHANGE_READY_TO_NULL)
+  } else if (transition == GST_STATE_CHANGE_READY_TO_NULL) {
     gst_mt3_transcribe_unload_model (self);
+  }
 
   return ret;
 }

@@ -179,6 +179,8 @@ gst_mt3_transcribe_load_thread (gpointer data)
         load->options.model_file, error);
   }
   gst_mt3_transcribe_take_model (self, load, engine);
+  if (engine)
+    gst_mt3_transcribe_log_stats (self);
   gst_mt3_transcribe_free_load (load);
 
   return NULL;
@@ -241,8 +243,8 @@ gst_mt3_transcribe_load_model (GstMt3Transcribe *self, gboolean keep)
     gst_mt3_transcribe_free_load (load);
     return;
   }
-  GST_INFO_OBJECT (
-      self, "opening model %s", GST_STR_NULL (load->options.model_file));
+  GST_INFO_OBJECT (self, "opening the model %s",
+      load->options.model_file ? load->options.model_file : "of a search");
   g_thread_unref (
       g_thread_new ("mt3-model", gst_mt3_transcribe_load_thread, load));
 }

@@ -253,5 +253,6 @@ void gst_mt3_transcribe_reset (GstMt3Transcribe *self);
 
 /* transcribe-stats.c */
 GstStructure *gst_mt3_transcribe_get_stats (GstMt3Transcribe *self);
+void gst_mt3_transcribe_log_stats (GstMt3Transcribe *self);
 
 G_END_DECLS

@@ -2,7 +2,10 @@
  *
  * transcribe-stats.c: what the property `stats` tells.
  */
+#include "element/debug.h"
 #include "element/transcribe-private.h"
+
+#define GST_CAT_DEFAULT gst_mt3_transcribe_debug
 
 /* About the engine, which other elements may share. */
 static void
@@ -60,4 +63,13 @@ gst_mt3_transcribe_get_stats (GstMt3Transcribe *self)
       gst_mt3_transcribe_real_time_factor (&run), NULL);
 
   return stats;
+}
+
+void
+gst_mt3_transcribe_log_stats (GstMt3Transcribe *self)
+{
+  GstStructure *stats = gst_mt3_transcribe_get_stats (self);
+
+  GST_INFO_OBJECT (self, "%" GST_PTR_FORMAT, stats);
+  gst_structure_free (stats);
 }
