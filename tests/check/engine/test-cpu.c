@@ -169,38 +169,6 @@ START_TEST (test_another_seed_draws_other_tokens)
 }
 END_TEST
 
-static gboolean
-all_allowed (const GPtrArray *transcripts, const Mt3TokenSet *allowed)
-{
-  for (guint i = 0; i < transcripts->len; i++) {
-    const Mt3Transcript *transcript = g_ptr_array_index (transcripts, i);
-
-    for (guint t = 0; t < transcript->n_tokens; t++)
-      if (!mt3_token_set_contains (allowed, transcript->tokens[t]))
-        return FALSE;
-  }
-  return TRUE;
-}
-
-START_TEST (test_only_allowed_tokens_are_written)
-{
-  g_autoptr (Mt3Engine) engine = open_cpu (2, 3, modes[_i].precision);
-  g_autoptr (Mt3TokenSet) allowed =
-      mt3_token_set_new (mt3_engine_config (engine)->vocab_size);
-  Mt3Decoding masked = *modes[_i].decoding;
-  g_autoptr (GPtrArray) free = run_streams (engine, &masked, 1);
-  g_autoptr (GPtrArray) found = NULL;
-
-  mt3_token_set_add (allowed, MT3_TOKEN_EOS);
-  for (guint token = 7; token < allowed->n_tokens; token += 7)
-    mt3_token_set_add (allowed, token);
-  ck_assert (!all_allowed (free, allowed));
-  masked.allowed = allowed;
-  found = run_streams (engine, &masked, 2);
-  ck_assert (all_allowed (found, allowed));
-}
-END_TEST
-
 /* A choice between two is no more certain than the model was. */
 START_TEST (test_probabilities_are_those_among_all_tokens)
 {
@@ -315,8 +283,6 @@ main (void)
   tcase_add_loop_test (tcase, test_only_allowed_tokens_are_chosen, 0, 2);
   tcase_add_loop_test (tcase, test_allowing_all_tokens_changes_nothing, 0, 2);
   tcase_add_test (tcase, test_another_seed_draws_other_tokens);
-  tcase_add_loop_test (
-      tcase, test_only_allowed_tokens_are_written, 0, G_N_ELEMENTS (modes));
   tcase_add_test (tcase, test_probabilities_are_those_among_all_tokens);
   tcase_add_test (tcase, test_how_the_application_rounds_does_not_matter);
   srunner_run_all (runner, CK_ENV);

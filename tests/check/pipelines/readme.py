@@ -32,7 +32,9 @@ def describe_range(spec):
         return ', '.join(value.value_nick for value in values)
     if hasattr(spec, 'minimum'):
         return f'{spec.minimum} to {spec.maximum}'
-    return {'gboolean': 'true, false', 'gchararray': 'path',
+    if spec.name.endswith('-file'):
+        return 'path'
+    return {'gboolean': 'true, false', 'gchararray': 'text',
             'GstStructure': 'structure'}[spec.value_type.name]
 
 

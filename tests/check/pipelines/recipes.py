@@ -61,7 +61,8 @@ class Recipe(unittest.TestCase):
 
 class Usage(Recipe):
     def test_every_script_says_how_it_is_used(self):
-        for script in ('transcribe-file.sh', 'video-to-midi.sh',
+        for script in ('transcribe-file.sh', 'only-instruments.sh',
+                       'video-to-midi.sh',
                        'play-midi.sh', 'convert-model.sh',
                        'install-packages.sh', 'piano-roll.py',
                        'transcribe-folder.py'):
@@ -113,6 +114,29 @@ class TranscribeFile(Recipe):
         answer = self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid',
                                  'model-file=/nonexistent', code=1)
         self.assertIn('/nonexistent', answer)
+        self.assertNothingLeft('a.flac')
+
+
+class OnlyInstruments(Recipe):
+    def instruments_of(self, name):
+        return {'drums' if note.is_drum else note.program
+                for note in read_notes(self.dir / name)}
+
+    def test_writes_no_others(self):
+        self.make_audio('a.flac', seconds=10)
+        self.run_recipe('transcribe-file.sh', 'a.flac', 'all.mid')
+        for names, allowed in (('drums', {'drums'}),
+                               ('Lead 8 (bass + lead), 3', {87, 3})):
+            with self.subTest(names):
+                self.run_recipe('only-instruments.sh', names, 'a.flac',
+                                'a.mid')
+                self.assertLessEqual(self.instruments_of('a.mid'), allowed)
+        self.assertFalse(self.instruments_of('all.mid') <= allowed)
+
+    def test_says_which_instrument_it_does_not_know(self):
+        self.make_audio('a.flac')
+        self.assertIn("'kazoo' is no instrument", self.run_recipe(
+            'only-instruments.sh', 'piano,kazoo', 'a.flac', 'a.mid', code=255))
         self.assertNothingLeft('a.flac')
 
 
