@@ -35,6 +35,15 @@
  * While PLAYING, PROGRESS messages with the code `transcribe` have a field
  * `percent` (int) when upstream knows the duration.
  *
+ * ## Which notes
+ *
+ * If it is known who plays, #GstMt3Transcribe:programs leaves the model no other
+ * instruments to write. Of what it wrote, #GstMt3Transcribe:program-map gives
+ * parts to other instruments or leaves them out, #GstMt3Transcribe:min-duration
+ * leaves out what is short, and #GstMt3Transcribe:velocity makes all equally
+ * loud. #GstMt3Transcribe:silence-threshold saves the work on silence. Without
+ * these the notes are those of the reference.
+ *
  * ## Failure
  *
  * If the device fails, or upstream ends early, the file with all notes so far
@@ -49,6 +58,10 @@
  * gst-launch-1.0 filesrc location=concert.flac ! decodebin ! mt3transcribe
  * update-interval=60000000000 ! filesink location=concert.mid
  * ]| The same, with a complete file for every minute that was transcribed.
+ * |[
+ * gst-launch-1.0 filesrc location=song.mp3 ! decodebin ! mt3transcribe
+ * programs=piano,drums min-duration=50000000 ! filesink location=song.mid
+ * ]| Writes nothing but a piano, no note of it shorter than 50 ms, and drums.
  * |[
  * gst-launch-1.0 -q filesrc location=song.mp3 ! decodebin ! mt3transcribe !
  * fdsink | timidity -
