@@ -65,7 +65,8 @@ class Readme(unittest.TestCase):
 
     def test_every_recipe_is_named(self):
         helpers = {'env.sh', 'midi_notes.py', 'packages.txt', 'meson.build',
-                   'install-packages.sh', 'notes-jsonl.c'}
+                   'install-packages.sh', 'build-package.sh',
+                   'notes-jsonl.c'}
         for path in (ROOT / 'pipelines').iterdir():
             if path.is_file() and path.name not in helpers:
                 with self.subTest(path.name):
