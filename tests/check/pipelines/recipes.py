@@ -63,7 +63,7 @@ class Usage(Recipe):
     def test_every_script_says_how_it_is_used(self):
         for script in ('transcribe-file.sh', 'only-instruments.sh',
                        'video-to-midi.sh',
-                       'play-midi.sh', 'convert-model.sh',
+                       'play-midi.sh', 'play-live.sh', 'convert-model.sh',
                        'install-packages.sh', 'piano-roll.py',
                        'transcribe-folder.py'):
             with self.subTest(script):
@@ -206,6 +206,60 @@ class VideoToMidi(Recipe):
     def test_leaves_no_output_for_a_track_that_is_not_there(self):
         self.run_recipe('video-to-midi.sh', 'v.mkv', 'a.mid', '2', code=1)
         self.assertNothingLeft('v.mkv')
+
+
+class LiveMonitor(Recipe):
+    def run_monitor(self, *args):
+        lines = self.run_recipe('live-monitor.py', *args, 'max-tokens=8')
+        for line in lines.splitlines():
+            self.assertRegex(
+                line, r'^ +[0-9.]+ s  (drum [0-9]+|[A-G]#?-?[0-9]+ +program )')
+        return lines
+
+    def test_prints_the_notes_of_a_file(self):
+        self.make_audio('a.flac')
+        self.assertNotEqual(self.run_monitor('--file', 'a.flac'), '')
+
+    def test_prints_the_notes_of_a_live_source(self):
+        self.run_monitor('--source', 'audiotestsrc is-live=true wave=saw '
+                         'samplesperbuffer=4410 num-buffers=30')
+
+    def test_says_what_it_cannot_listen_to(self):
+        self.assertIn('nosuchsrc', self.run_recipe(
+            'live-monitor.py', '--source', 'nosuchsrc', code=1))
+
+    def test_leaves_at_an_error(self):
+        self.assertIn('/nonexistent', self.run_recipe(
+            'live-monitor.py', '--source', 'audiotestsrc',
+            'model-file=/nonexistent', code=1))
+
+
+class PlayLive(Recipe):
+    def setUp(self):
+        super().setUp()
+        self.env['SINK'] = ('audio/x-raw,format=S16LE ! wavenc ! '
+                            'filesink location=out.wav')
+
+    def assertSounds(self):
+        with wave.open(str(self.dir / 'out.wav')) as audio:
+            seconds = audio.getnframes() / audio.getframerate()
+        self.assertGreater(seconds, 2.5)
+
+    def test_plays_a_file(self):
+        self.make_audio('a.flac')
+        self.run_recipe('play-live.sh', 'a.flac', 'max-tokens=8')
+        self.assertSounds()
+
+    def test_plays_a_live_source(self):
+        self.run_recipe(
+            'play-live.sh', 'audiotestsrc is-live=true wave=saw '
+            'samplesperbuffer=4410 num-buffers=30', 'max-tokens=8')
+        self.assertSounds()
+
+    def test_names_a_missing_sound_font(self):
+        self.env['SOUNDFONT'] = '/nonexistent.sf2'
+        self.assertIn('/nonexistent.sf2', self.run_recipe(
+            'play-live.sh', 'audiotestsrc', code=1))
 
 
 class ConvertModel(Recipe):
