@@ -40,6 +40,8 @@
  * @duration: of that audio
  * @notes: (element-type GstMt3Note): the notes
  *
+ * Makes a message of notes, as `mt3transcribe` posts it.
+ *
  * Returns: (transfer full): an element message
  *
  * Since: 0.1
@@ -111,6 +113,8 @@ parse_structure (const GstStructure *structure, GstClockTime times[4])
  * @duration: (out) (optional): of that audio
  * @notes: (out) (optional) (nullable) (transfer container)
  *   (element-type GstMt3Note): the notes; free with g_ptr_array_unref()
+ *
+ * Reads a message of notes.
  *
  * Returns: whether @message is a complete message of notes; if not, all times
  *   are %GST_CLOCK_TIME_NONE and @notes is %NULL

@@ -35,6 +35,8 @@ G_DEFINE_BOXED_TYPE (
 /**
  * gst_mt3_note_new:
  *
+ * Makes a note to be filled in.
+ *
  * Returns: (transfer full): a note of zeros without times
  *
  * Since: 0.1
@@ -53,6 +55,8 @@ gst_mt3_note_new (void)
  * gst_mt3_note_copy:
  * @note: a note
  *
+ * Makes another note like @note.
+ *
  * Returns: (transfer full): a copy
  *
  * Since: 0.1
@@ -67,6 +71,8 @@ gst_mt3_note_copy (const GstMt3Note *note)
  * gst_mt3_note_free:
  * @note: (transfer full): a note
  *
+ * Frees @note.
+ *
  * Since: 0.1
  */
 void
@@ -78,6 +84,8 @@ gst_mt3_note_free (GstMt3Note *note)
 /**
  * gst_mt3_note_to_structure:
  * @note: a note
+ *
+ * Turns @note into what messages carry.
  *
  * Returns: (transfer full): the note as a structure named `note`
  *
@@ -98,6 +106,8 @@ gst_mt3_note_to_structure (const GstMt3Note *note)
  * gst_mt3_note_from_structure:
  * @structure: a structure as gst_mt3_note_to_structure() makes it
  *
+ * Turns what messages carry into a note.
+ *
  * Returns: (transfer full) (nullable): the note, or %NULL when @structure is
  *   none
  *
@@ -106,23 +116,22 @@ gst_mt3_note_to_structure (const GstMt3Note *note)
 GstMt3Note *
 gst_mt3_note_from_structure (const GstStructure *structure)
 {
-  g_autoptr (GstMt3Note) note = gst_mt3_note_new ();
+  GstMt3Note note = {0};
   guint pitch, velocity, program;
 
   if (!gst_structure_has_name (structure, NOTE_NAME))
     return NULL;
-  if (!gst_structure_get (structure, "id", G_TYPE_UINT, &note->id, "pitch",
+  if (!gst_structure_get (structure, "id", G_TYPE_UINT, &note.id, "pitch",
           G_TYPE_UINT, &pitch, "velocity", G_TYPE_UINT, &velocity, "program",
-          G_TYPE_UINT, &program, "is-drum", G_TYPE_BOOLEAN, &note->is_drum,
-          "onset", GST_TYPE_CLOCK_TIME, &note->onset, "end",
-          GST_TYPE_CLOCK_TIME, &note->end, "confidence", G_TYPE_DOUBLE,
-          &note->confidence, NULL))
+          G_TYPE_UINT, &program, "is-drum", G_TYPE_BOOLEAN, &note.is_drum,
+          "onset", GST_TYPE_CLOCK_TIME, &note.onset, "end", GST_TYPE_CLOCK_TIME,
+          &note.end, "confidence", G_TYPE_DOUBLE, &note.confidence, NULL))
     return NULL;
   if (MAX (MAX (pitch, velocity), program) > MAX_MIDI_VALUE)
     return NULL;
 
-  note->pitch = pitch;
-  note->velocity = velocity;
-  note->program = program;
-  return g_steal_pointer (&note);
+  note.pitch = pitch;
+  note.velocity = velocity;
+  note.program = program;
+  return gst_mt3_note_copy (&note);
 }

@@ -213,6 +213,8 @@ gst_buffer_add_mt3_note_meta (GstBuffer *buffer, const GstMt3Note *note)
  * gst_buffer_get_mt3_note_meta:
  * @buffer: a buffer
  *
+ * Looks for a note without copying it.
+ *
  * Returns: (transfer none) (nullable): the first note of @buffer, if any
  *
  * Since: 0.1
@@ -227,6 +229,8 @@ gst_buffer_get_mt3_note_meta (GstBuffer *buffer)
 /**
  * gst_buffer_get_mt3_notes:
  * @buffer: a buffer
+ *
+ * Collects the notes that @buffer begins or ends.
  *
  * Returns: (transfer container) (element-type GstMt3Note): copies of all notes
  *   of @buffer, in the order in which they were added; free with
