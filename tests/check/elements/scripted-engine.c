@@ -105,7 +105,7 @@ scripted_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
   }
   g_mutex_unlock (&script.lock);
   if (fails)
-    g_set_error (error, MT3_ERROR, MT3_ERROR_DEVICE, "the device was lost");
+    g_set_error (error, MT3_ERROR, script.fail_code, "the device was lost");
   return !fails;
 }
 
@@ -243,6 +243,7 @@ void
 script_setup (void)
 {
   script.fail_at = -1;
+  script.fail_code = MT3_ERROR_DEVICE;
   script.forget = FALSE;
   script.hold_open = script.hold_decode = script.sustain = FALSE;
   script.n_opened = 0;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "engine/engine.h"
+#include "error.h"
 
 G_BEGIN_DECLS
 
@@ -36,6 +37,7 @@ typedef struct {
   gboolean hold_decode; /* the backend waits while it is set */
   gboolean sustain; /* notes end only where the next window begins */
   gint64 fail_at; /* index of the window that breaks the device; -1: none */
+  Mt3Error fail_code; /* and how */
   gboolean forget; /* windows are not kept */
 
   /* What the test learns */
