@@ -103,8 +103,8 @@ run_tests () {
     export GST_REGISTRY_FORK=no CK_TIMEOUT_MULTIPLIER=10 G_SLICE=always-malloc
     # Not detect_stack_use_after_return: GCC then puts vectors where they are
     # not aligned (GCC bug 110027). Whole stacks, or GLib's frames hide what
-    # lsan.supp names.
-    export ASAN_OPTIONS=fast_unwind_on_malloc=0
+    # lsan.supp names. Little freed memory kept, or tests of growth see it.
+    export ASAN_OPTIONS=fast_unwind_on_malloc=0:quarantine_size_mb=16
     export LSAN_OPTIONS=suppressions=$root/tests/lsan.supp:print_suppressions=0
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     export TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1
