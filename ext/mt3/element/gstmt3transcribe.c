@@ -9,9 +9,10 @@
  *
  * Transcribes recordings to notes with MT3 (Multi-Task Multitrack Music
  * Transcription): which instrument plays which pitch from when to when. Raw
- * audio of any format, rate and channel count goes in, a Standard MIDI File
- * comes out when the audio ends. The notes are on its buffer as
- * #GstMt3NoteMeta too.
+ * audio of any format, rate and channel count goes in. Out comes, as downstream
+ * takes it, a Standard MIDI File when the audio ends (`audio/midi`) or live
+ * MIDI while it goes on (`audio/x-midi-event`). The notes are on the buffers as
+ * #GstMt3NoteMeta, too, and with #GstMt3Transcribe:post-messages on the bus.
  *
  * ## Audio
  *
@@ -22,11 +23,21 @@
  * and missing time are silence. Samples that are not finite numbers become
  * silence and are counted.
  *
- * ## Time
+ * ## MIDI files
  *
  * Time 0 of the file is the first sample. One tick of the file is one
  * millisecond; the tempo of 120 that it states is nominal, since MT3 hears no
  * beat.
+ *
+ * ## Live MIDI
+ *
+ * One message a buffer, in upstream's times, which never go back; notes end
+ * before others begin at the same time. #GstMt3Transcribe:midi-ticks keeps
+ * synthesizers going between them. A note is known when its window of 2 seconds
+ * is transcribed: of live audio the LATENCY query tells how late that is. Where
+ * live audio comes faster than it can be transcribed, whole windows are left
+ * out: the next buffer is a DISCONT, a QoS message counts them, and a warning
+ * is posted. #GstReferenceTimestampMeta of the audio goes along.
  *
  * ## Model
  *
@@ -37,12 +48,13 @@
  *
  * ## Which notes
  *
- * If it is known who plays, #GstMt3Transcribe:programs leaves the model no other
- * instruments to write. Of what it wrote, #GstMt3Transcribe:program-map gives
- * parts to other instruments or leaves them out, #GstMt3Transcribe:min-duration
- * leaves out what is short, and #GstMt3Transcribe:velocity makes all equally
- * loud. #GstMt3Transcribe:silence-threshold saves the work on silence. Without
- * these the notes are those of the reference.
+ * If it is known who plays, #GstMt3Transcribe:programs leaves the model no
+ * other instruments to write. Of what it wrote, #GstMt3Transcribe:program-map
+ * gives parts to other instruments or leaves them out,
+ * #GstMt3Transcribe:min-duration leaves out what is short, and
+ * #GstMt3Transcribe:velocity makes all equally loud.
+ * #GstMt3Transcribe:silence-threshold saves the work on silence. Without these
+ * the notes are those of the reference.
  *
  * ## Failure
  *
@@ -66,6 +78,10 @@
  * gst-launch-1.0 -q filesrc location=song.mp3 ! decodebin ! mt3transcribe !
  * fdsink | timidity -
  * ]| Plays the transcription through a pipe.
+ * |[
+ * gst-launch-1.0 autoaudiosrc ! mt3transcribe ! audio/x-midi-event !
+ * fluiddec soundfont=/usr/share/sounds/sf2/FluidR3_GM.sf2 ! autoaudiosink
+ * ]| Plays what a microphone hears on a synthesizer.
  *
  * Since: 0.1
  */
@@ -249,9 +265,9 @@ gst_mt3_transcribe_finalize (GObject *object)
   gst_mt3_engine_options_clear (&self->model_options);
   gst_mt3_settings_clear (&self->settings);
   gst_mt3_time_map_free (self->times);
+  gst_mt3_reference_times_free (self->references);
   g_array_unref (self->live.losses);
   g_cond_clear (&self->changed);
-  gst_mt3_reference_times_free (self->references);
   g_mutex_clear (&self->lock);
 
   G_OBJECT_CLASS (gst_mt3_transcribe_parent_class)->finalize (object);
@@ -312,9 +328,9 @@ gst_mt3_transcribe_init (GstMt3Transcribe *self)
   g_queue_init (&self->events);
   gst_mt3_settings_init (&self->settings);
   self->times = gst_mt3_time_map_new ();
+  self->references = gst_mt3_reference_times_new ();
   gst_mt3_transcribe_init_live (self);
   gst_audio_info_init (&self->info);
-  self->references = gst_mt3_reference_times_new ();
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
   gst_segment_init (&self->audio_segment, GST_FORMAT_TIME);
   self->flushing = TRUE;
