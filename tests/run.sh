@@ -62,6 +62,7 @@ step () {
 install_packages () {
   local groups=(build run recipes demo test)
   [[ $format == no && $tidy == no ]] || groups+=(lint)
+  [[ $slow == no ]] || groups+=(package)
   [[ $valgrind == no ]] || groups+=(valgrind)
   pipelines/install-packages.sh "${groups[@]}"
 }
