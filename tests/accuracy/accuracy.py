@@ -44,6 +44,9 @@ KINDS = (
 )
 EXTRA = 'other', 0.05
 
+# Options of transcribe-folder.py
+PASSED_ON = ('model-file', 'device', 'precision', 'threads', 'jobs', 'programs')
+
 SKIPPED = 77  # what meson test understands
 
 
@@ -130,7 +133,7 @@ def parse_arguments():
     parser.add_argument('--require-golden', action='store_true',
                         help='fail unless the notes are those of every '
                         "clip's notes.json")
-    for name in ('model-file', 'device', 'precision', 'threads', 'jobs'):
+    for name in PASSED_ON:
         parser.add_argument(f'--{name}', help='as transcribe-folder.py')
     return parser.parse_args()
 
@@ -138,10 +141,10 @@ def parse_arguments():
 def estimates(folder, clips, args):
     if args.notes_from:
         return [read_json_notes(clip / args.notes_from) for clip in clips]
-    options = [f'--{name.replace("_", "-")}={value}'
-               for name, value in vars(args).items() if value is not None
-               and name in ('model_file', 'device', 'precision', 'threads',
-                            'jobs')]
+    values = {name: getattr(args, name.replace('-', '_'))
+              for name in PASSED_ON}
+    options = [f'--{name}={value}' for name, value in values.items()
+               if value is not None]
     return transcribe(folder, clips, options)
 
 
