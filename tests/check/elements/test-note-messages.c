@@ -115,6 +115,31 @@ GST_START_TEST (a_window_is_told_before_the_audio_ends)
 
 GST_END_TEST
 
+GST_START_TEST (live_midi_is_told_before_it_is_sent)
+{
+  g_auto (Fixture) fixture = fixture_new ("scripted");
+  GstMt3NoteMeta *sent = NULL;
+  g_auto (Told) told = {0};
+
+  g_object_set (fixture.element, "post-messages", TRUE, NULL);
+  gst_harness_set_sink_caps_str (fixture.harness, "audio/x-midi-event");
+  gst_harness_set_src_caps_str (fixture.harness, FIXTURE_CAPS);
+  fixture_push_windows (&fixture, 1, 0);
+  while (!sent) {
+    GstBuffer *buffer = gst_harness_pull (fixture.harness);
+
+    sent = gst_buffer_get_mt3_note_meta (buffer);
+    if (sent) {
+      told = parse (pop (&fixture));
+      fail_unless_equals_int (only_note (&told)->id, sent->note.id);
+      fail_unless_equals_uint64 (only_note (&told)->onset, sent->note.onset);
+    }
+    gst_buffer_unref (buffer);
+  }
+}
+
+GST_END_TEST
+
 GST_START_TEST (a_silent_window_is_not_told)
 {
   g_auto (Fixture) fixture = new_telling ();
@@ -277,6 +302,7 @@ note_messages_suite (void)
   tcase_add_test (tcase, nothing_is_told_unless_asked_for);
   tcase_add_test (tcase, each_window_with_notes_is_told);
   tcase_add_test (tcase, a_window_is_told_before_the_audio_ends);
+  tcase_add_test (tcase, live_midi_is_told_before_it_is_sent);
   tcase_add_test (tcase, a_silent_window_is_not_told);
   tcase_add_test (tcase, a_note_that_goes_on_is_told_again_at_its_end);
   tcase_add_test (tcase, the_end_of_the_audio_tells_what_still_sounds);
