@@ -161,3 +161,51 @@ g_async_queue_timeout_pop (GAsyncQueue *queue, guint64 timeout)
   acquire (queue);
   return data;
 }
+
+/* So has a pool of threads: what is pushed is seen by who works on it, and what
+ * that did by who waits for the pool's end. */
+typedef struct {
+  GFunc func;
+  gpointer user_data;
+} Work;
+
+static void
+run_work (gpointer item, gpointer data)
+{
+  Work *work = data;
+
+  acquire (work);
+  work->func (item, work->user_data);
+  release (work);
+}
+
+GThreadPool *
+g_thread_pool_new (GFunc func, gpointer user_data, gint max_threads,
+    gboolean exclusive, GError **error)
+{
+  REAL (g_thread_pool_new);
+  Work *work = g_new (Work, 1);
+
+  *work = (Work){func, user_data};
+  return real (run_work, work, max_threads, exclusive, error);
+}
+
+gboolean
+g_thread_pool_push (GThreadPool *pool, gpointer item, GError **error)
+{
+  REAL (g_thread_pool_push);
+  release (pool->user_data);
+  return real (pool, item, error);
+}
+
+void
+g_thread_pool_free (GThreadPool *pool, gboolean immediate, gboolean wait)
+{
+  REAL (g_thread_pool_free);
+  Work *work = pool->user_data;
+
+  real (pool, immediate, wait);
+  acquire (work);
+  if (wait)
+    g_free (work);
+}
