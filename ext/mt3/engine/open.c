@@ -188,9 +188,8 @@ mt3_engine_open (const Mt3EngineOptions *options, GError **error)
   g_autofree gchar *path = mt3_model_search (options->model_file, error);
   g_autofree gchar *identity = NULL;
   g_autoptr (GError) cuda_error = NULL;
-  g_autoptr (Mt3Shared) model = NULL;
   Request request = {0};
-  Mt3Engine *engine;
+  Mt3Engine *engine = NULL;
 
   if (path == NULL)
     return NULL;
@@ -207,12 +206,10 @@ mt3_engine_open (const Mt3EngineOptions *options, GError **error)
   if (options->device != MT3_DEVICE_AUTO)
     return share_engine (&request, error);
 
-  /* Held over both tries: a bad model fails here, once, and a good one is
-   * loaded once. */
-  model = share_model (&request, error);
-  if (model == NULL)
-    return NULL;
-  engine = share_engine (&request, &cuda_error);
+  /* Without CUDA the model is not even read for it: this happens for every
+   * element of a process that has an engine on the CPU. */
+  if (mt3_cuda_module_load (options->cuda_device_id, &cuda_error) != NULL)
+    engine = share_engine (&request, &cuda_error);
   if (engine != NULL)
     return engine;
   request.device = MT3_DEVICE_CPU;

@@ -6,9 +6,11 @@
  */
 #define _GNU_SOURCE
 #include <check.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utime.h>
 
@@ -234,6 +236,33 @@ START_TEST (test_a_replaced_file_is_another_model)
   ck_assert_int_eq (utime (model_file, &past), 0);
   b = open_engine (&options);
   ck_assert_ptr_ne (a, b);
+}
+END_TEST
+
+/* Another file that nobody can tell from it without reading it. */
+static void
+spoil_model (void)
+{
+  g_autofree gchar *content = NULL;
+  struct stat st;
+
+  ck_assert_int_eq (stat (model_file, &st), 0);
+  content = g_malloc0 (st.st_size);
+  g_assert_true (g_file_set_contents (model_file, content, st.st_size, NULL));
+  ck_assert_int_eq (utimensat (AT_FDCWD, model_file,
+                        (struct timespec[]){st.st_atim, st.st_mtim}, 0),
+      0);
+}
+
+START_TEST (test_who_shares_an_engine_does_not_read_the_model_again)
+{
+  Mt3EngineOptions options = request (_i, MT3_PRECISION_AUTO);
+  g_autoptr (Mt3Engine) a = open_engine (&options);
+  g_autoptr (Mt3Engine) b = NULL;
+
+  spoil_model ();
+  b = open_engine (&options);
+  ck_assert_ptr_eq (a, b);
 }
 END_TEST
 
@@ -503,6 +532,9 @@ sharing_tests (void)
   tcase_add_test (tcase, test_other_files_are_other_models);
   tcase_add_test (tcase, test_names_of_one_file_are_one_model);
   tcase_add_test (tcase, test_a_replaced_file_is_another_model);
+  tcase_add_loop_test (tcase,
+      test_who_shares_an_engine_does_not_read_the_model_again, MT3_DEVICE_AUTO,
+      MT3_DEVICE_CPU + 1);
   tcase_add_test (tcase, test_all_who_open_at_once_wait_for_one_load);
   tcase_add_test (tcase, test_an_error_reaches_all_who_wait);
   tcase_add_test (tcase, test_after_an_error_the_next_tries_again);
