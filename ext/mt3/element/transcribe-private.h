@@ -4,7 +4,7 @@
  *
  * Two threads pass the audio on, and a third opens the model:
  *
- *   sink pad's streaming thread (transcribe-sink.c)
+ *   sink pad's streaming thread (transcribe-sink.c, transcribe-windows.c)
  *     convert, cut into windows, push them into the engine's stream, which
  *     blocks when enough of them are under way
  *   source pad's task (transcribe-src.c)
@@ -201,6 +201,17 @@ gboolean gst_mt3_transcribe_take_loss (
 
 /* transcribe-sink.c */
 void gst_mt3_transcribe_init_sink (GstMt3Transcribe *self);
+
+/* transcribe-windows.c, for the sink pad's streaming thread */
+
+/* Whatever has to be there before audio can be taken. */
+GstFlowReturn gst_mt3_transcribe_prepare (GstMt3Transcribe *self);
+
+/* Once audio was taken: the last window, which need not be full. */
+GstFlowReturn gst_mt3_transcribe_push_rest (GstMt3Transcribe *self);
+
+/* What the task has come to, when the engine takes no windows any more. */
+GstFlowReturn gst_mt3_transcribe_wait_outcome (GstMt3Transcribe *self);
 
 /* What the settings mean to a model with @config; mt3_decoding_clear() it. */
 Mt3Decoding gst_mt3_transcribe_decoding (

@@ -257,8 +257,11 @@ script_teardown (void)
   script_set_hold_decode (FALSE);
   script_wait_no_engines ();
   g_clear_pointer (&script.windows, g_ptr_array_unref);
+  /* A load that was given up may not even have begun. */
+  g_mutex_lock (&script.lock);
   g_free ((gchar *) script.options.model_file);
   script.options.model_file = NULL;
+  g_mutex_unlock (&script.lock);
 }
 
 static void

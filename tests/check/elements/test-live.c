@@ -504,15 +504,26 @@ GST_START_TEST (a_day_does_not_drift)
 
 GST_END_TEST
 
-static gsize
+static gssize
 resident_bytes (void)
 {
   FILE *file = fopen ("/proc/self/statm", "r");
-  gsize size, resident;
+  gssize size, resident;
 
-  fail_unless (file && fscanf (file, "%zu %zu", &size, &resident) == 2);
+  fail_unless (file && fscanf (file, "%zd %zd", &size, &resident) == 2);
   fclose (file);
   return resident * sysconf (_SC_PAGESIZE);
+}
+
+/* ASan and valgrind keep what was freed for a while. */
+static gboolean
+is_memory_given_back (void)
+{
+#ifdef __SANITIZE_ADDRESS__
+  return FALSE;
+#else
+  return g_strcmp0 (g_getenv ("CK_FORK"), "no") != 0;
+#endif
 }
 
 static GstPadProbeReturn
@@ -536,7 +547,7 @@ GST_START_TEST (an_endless_stream_does_not_grow)
   guint n_windows = hours * 3600 * 1000 / 256;
   g_auto (Fixture) fixture = new_fixture (EVENTS, FALSE);
   GstClockTime last = 0;
-  gsize before = 0;
+  gssize before = 0, grown;
 
   script.forget = TRUE;
   gst_pad_add_probe (fixture.harness->sinkpad, GST_PAD_PROBE_TYPE_BUFFER,
@@ -552,8 +563,9 @@ GST_START_TEST (an_endless_stream_does_not_grow)
       last, fixture_windows_time (n_windows - 1) -
                 fixture_windows_time (n_windows - 1) % (10 * GST_MSECOND) +
                 50 * GST_MSECOND);
-  fail_unless (resident_bytes () < before + 1024 * 1024, "%zu bytes more",
-      resident_bytes () - before);
+  grown = resident_bytes () - before;
+  fail_unless (grown < 1024 * 1024 || !is_memory_given_back (),
+      "%" G_GSSIZE_FORMAT " bytes more", grown);
 }
 
 GST_END_TEST
