@@ -55,6 +55,7 @@ typedef struct {
   const gchar *input;
   gboolean shows_progress;
   guint interrupt; /* GSource of the signal; 0: came already */
+  gchar *missing; /* (nullable): the decoder that GStreamer lacks */
   int status;
 } Job;
 
@@ -129,6 +130,16 @@ handle_progress (const Job *job, GstMessage *message)
 }
 
 static void
+handle_missing (Job *job, GstMessage *message)
+{
+  if (!gst_message_has_name (message, "missing-plugin"))
+    return;
+  g_free (job->missing);
+  job->missing = g_strdup (
+      gst_structure_get_string (gst_message_get_structure (message), "name"));
+}
+
+static void
 handle_error (Job *job, GstMessage *message)
 {
   g_autoptr (GError) error = NULL;
@@ -136,7 +147,14 @@ handle_error (Job *job, GstMessage *message)
 
   gst_message_parse_error (message, &error, &details);
   clear_progress (job);
-  g_printerr (PROGRAM ": %s: %s\n", job->input, error->message);
+  /* uridecodebin says this of a file without sound, too. */
+  if (!g_error_matches (error, GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN))
+    g_printerr (PROGRAM ": %s: %s\n", job->input, error->message);
+  else if (job->missing)
+    g_printerr (PROGRAM ": %s: GStreamer lacks a plugin: %s\n", job->input,
+        job->missing);
+  else
+    g_printerr (PROGRAM ": %s: there is no sound in it\n", job->input);
   GST_INFO ("%s", details);
   end (job, STATUS_FAILED);
 }
@@ -149,6 +167,7 @@ handle_message (GstBus *bus, GstMessage *message, gpointer user_data)
   switch (GST_MESSAGE_TYPE (message)) {
     case GST_MESSAGE_ELEMENT:
       handle_notes (job, message);
+      handle_missing (job, message);
       break;
     case GST_MESSAGE_PROGRESS:
       handle_progress (job, message);
@@ -274,6 +293,7 @@ run (Job *job)
     g_source_remove (job->interrupt);
   g_source_remove (watch);
   g_main_loop_unref (job->loop);
+  g_free (job->missing);
 }
 
 int

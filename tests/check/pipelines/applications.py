@@ -103,10 +103,13 @@ class NotesJsonl(Application):
     def test_says_what_is_wrong(self):
         self.make_audio('a.flac')
         (self.dir / 'b.flac').write_text('no audio at all')
+        self.launch('videotestsrc num-buffers=5 ! jpegenc ! matroskamux !',
+                    'filesink location=v.mkv')
         for args, code, words in (
                 (['--nonsense'], 2, '--nonsense'),
                 (['none.flac'], 1, 'none.flac'),
                 (['b.flac'], 1, 'b.flac'),
+                (['v.mkv'], 1, 'v.mkv: there is no sound in it'),
                 (['a.flac', 'colour=blue'], 2, 'colour=blue'),
                 (['a.flac', 'stats=1'], 2, 'stats=1'),
                 (['a.flac', 'device'], 2, 'device'),
