@@ -252,6 +252,72 @@ GST_START_TEST (shorter_notes_are_left_out)
 
 GST_END_TEST
 
+/* Live */
+
+static Fixture
+new_live_fixture (GstClockTime min_duration)
+{
+  Fixture fixture = fixture_new ("scripted");
+
+  g_object_set (
+      fixture.element, "min-duration", min_duration, "midi-ticks", FALSE, NULL);
+  gst_harness_set_live (fixture.harness, TRUE);
+  gst_harness_set_sink_caps_str (fixture.harness, "audio/x-midi-event");
+  gst_harness_set_src_caps_str (fixture.harness, FIXTURE_CAPS);
+  return fixture;
+}
+
+static GstClockTime
+latency_with (GstClockTime min_duration)
+{
+  g_auto (Fixture) fixture = new_live_fixture (min_duration);
+  GstClockTime latency;
+
+  gst_harness_set_upstream_latency (fixture.harness, 0);
+  fixture_push_windows (&fixture, 1, 0);
+  latency = gst_harness_query_latency (fixture.harness);
+  return latency;
+}
+
+GST_START_TEST (the_shortest_note_adds_to_the_latency)
+{
+  fail_unless_equals_clocktime (
+      latency_with (70 * GST_MSECOND), latency_with (0) + 70 * GST_MSECOND);
+}
+
+GST_END_TEST
+
+static void
+check_next_message (Fixture *fixture, guint8 status, GstClockTime pts)
+{
+  GstBuffer *buffer = gst_harness_pull (fixture->harness);
+  guint8 found;
+
+  fail_unless (buffer != NULL);
+  gst_buffer_extract (buffer, 0, &found, 1);
+  fail_unless_equals_int (found & 0xf0, status);
+  fail_unless_equals_clocktime (GST_BUFFER_PTS (buffer), pts);
+  gst_buffer_unref (buffer);
+}
+
+/* The notes last from 50 ms to where the next window begins, at 250 ms. */
+GST_START_TEST (an_onset_waits_until_its_note_has_lasted)
+{
+  g_auto (Fixture) fixture = new_live_fixture (195 * GST_MSECOND);
+
+  script.sustain = TRUE;
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  fail_unless_equals_int (gst_harness_buffers_received (fixture.harness), 0);
+  fixture_push_windows (&fixture, 1, fixture_windows_time (1));
+  check_next_message (&fixture, 0xc0, 50 * GST_MSECOND);
+  check_next_message (&fixture, 0x90, 50 * GST_MSECOND);
+  gst_harness_push_event (fixture.harness, gst_event_new_eos ());
+  check_next_message (&fixture, 0x80, 250 * GST_MSECOND);
+}
+
+GST_END_TEST
+
 static Suite *
 notes_suite (void)
 {
@@ -275,6 +341,8 @@ notes_suite (void)
       tcase, velocity_is_as_decoded_or_fixed, 0, G_N_ELEMENTS (velocities));
   tcase_add_loop_test (
       tcase, shorter_notes_are_left_out, 0, G_N_ELEMENTS (durations));
+  tcase_add_test (tcase, the_shortest_note_adds_to_the_latency);
+  tcase_add_test (tcase, an_onset_waits_until_its_note_has_lasted);
   suite_add_tcase (suite, tcase);
 
   return suite;
