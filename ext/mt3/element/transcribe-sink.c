@@ -59,6 +59,10 @@ gst_mt3_transcribe_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
     return GST_FLOW_NOT_NEGOTIATED;
   }
   gst_mt3_reference_times_add (self->references, &self->segment, buffer);
+  /* Its samples count: a stated duration that is longer is not clipped, but a
+   * programming error to GStreamer. */
+  buffer = gst_buffer_make_writable (buffer);
+  GST_BUFFER_DURATION (buffer) = GST_CLOCK_TIME_NONE;
   buffer = gst_audio_buffer_clip (
       buffer, &self->segment, self->info.rate, self->info.bpf);
   if (!buffer)

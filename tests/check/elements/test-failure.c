@@ -276,6 +276,29 @@ GST_START_TEST (the_events_have_what_was_transcribed_before_the_engine_failed)
 
 GST_END_TEST
 
+/* Upstream */
+
+/* Its end lies after the segment's, but its samples do not. */
+GST_START_TEST (a_buffer_that_claims_to_be_longer_is_heard)
+{
+  const gint windows[] = {0, -1};
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  GstBuffer *buffer = fixture_buffer (0.5f, SCRIPT_WINDOW, 0);
+  g_autoptr (GPtrArray) notes = NULL;
+  GstSegment segment;
+
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  segment.stop = GST_SECOND;
+  gst_harness_push_event (fixture.harness, gst_event_new_segment (&segment));
+  GST_BUFFER_DURATION (buffer) = 10 * GST_SECOND;
+  fail_unless_equals_int (
+      gst_harness_push (fixture.harness, buffer), GST_FLOW_OK);
+  notes = fixture_finish (&fixture);
+  fixture_check_notes (notes, 0, windows);
+}
+
+GST_END_TEST
+
 /* Sinks */
 
 /* @n_windows windows into @sink; returns the ERROR that comes of it. */
@@ -387,6 +410,7 @@ failure_suite (void)
       G_N_ELEMENTS (failures));
   tcase_add_test (
       tcase, the_events_have_what_was_transcribed_before_the_engine_failed);
+  tcase_add_test (tcase, a_buffer_that_claims_to_be_longer_is_heard);
   tcase_add_test (tcase, a_full_disk_is_the_sinks_error);
   tcase_add_test (tcase, a_disk_that_fills_up_keeps_the_beginning);
   tcase_add_test (tcase, a_broken_pipe_is_the_sinks_error);
