@@ -43,6 +43,9 @@
  *
  * The model opens in the background as soon as the element leaves NULL, and is
  * shared in the process. PROGRESS messages with the code `load` tell about it.
+ * Another one that is set while audio flows is opened in the same way, and
+ * gets the windows that begin after that.
+ *
  * While PLAYING, PROGRESS messages with the code `transcribe` have a field
  * `percent` (int) when upstream knows the duration.
  *
@@ -82,6 +85,10 @@
  * gst-launch-1.0 autoaudiosrc ! mt3transcribe ! audio/x-midi-event !
  * fluiddec soundfont=/usr/share/sounds/sf2/FluidR3_GM.sf2 ! autoaudiosink
  * ]| Plays what a microphone hears on a synthesizer.
+ * |[
+ * gst-launch-1.0 -m autoaudiosrc ! mt3transcribe post-messages=true !
+ * audio/x-midi-event ! fakesink
+ * ]| Tells of what a microphone hears.
  *
  * Since: 0.1
  */

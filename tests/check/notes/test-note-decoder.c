@@ -385,6 +385,51 @@ START_TEST (test_a_silent_window_ends_notes_without_ties_too)
 }
 END_TEST
 
+START_TEST (test_an_interruption_ends_what_sounds_and_is_no_window)
+{
+  g_autoptr (Mt3NoteDecoder) decoder =
+      mt3_note_decoder_new (&multitrack, NULL, NULL);
+  g_autofree gchar *notes = NULL;
+  Mt3NoteDecoderStats stats;
+
+  push_text (decoder, &multitrack, 0, FALSE, "tie shift:100 " ON "pitch:60");
+  mt3_note_decoder_interrupt (decoder, 1);
+  push_text (decoder, &multitrack, 5, TRUE, "pitch:60 tie shift:10 pitch:62");
+  mt3_note_decoder_finish (decoder);
+
+  notes = describe_notes (decoder);
+  ck_assert_str_eq (notes, "1.00-2.04 60@0 127, 10.34-10.35 62@0 127");
+  mt3_note_decoder_get_stats (decoder, &stats);
+  ck_assert_uint_eq (stats.windows, 2);
+  ck_assert_uint_eq (stats.invalid_events, 1);
+}
+END_TEST
+
+/* As a new decoder that begins at 3 s, but for the ids. */
+START_TEST (test_another_model_begins_where_it_is_told)
+{
+  g_autoptr (Mt3NoteDecoder) decoder =
+      mt3_note_decoder_new (&multitrack, NULL, NULL);
+  g_autofree gchar *text = NULL;
+  const Mt3Note *notes;
+  guint n_notes;
+
+  push_text (decoder, &multitrack, 0, FALSE,
+      "tie program:40 shift:100 " ON "pitch:60 " OFF);
+  mt3_note_decoder_change_model (decoder, &piano, 3.0);
+  push_text (decoder, &piano, 0, FALSE, "shift:50 pitch:60");
+  push_text (decoder, &piano, 1, TRUE, "shift:10 velocity:90 pitch:62");
+  mt3_note_decoder_finish (decoder);
+
+  text = describe_notes (decoder);
+  ck_assert_str_eq (
+      text, "1.00-3.00 60@40 127, 3.50-7.20 60@0 100, 7.19-7.20 62@0 90");
+  notes = mt3_note_decoder_notes (decoder, &n_notes);
+  for (guint i = 0; i < n_notes; i++)
+    ck_assert_uint_eq (notes[i].id, i + 1);
+}
+END_TEST
+
 /* The last note of a window may lie after the next window's rounded start. */
 START_TEST (test_silence_does_not_go_back_in_time)
 {
@@ -570,6 +615,9 @@ main (void)
   tcase_add_test (tcase, test_notes_that_sound_can_be_seen_before_they_end);
   tcase_add_test (tcase, test_a_silent_window_ends_what_sounds);
   tcase_add_test (tcase, test_a_silent_window_ends_notes_without_ties_too);
+  tcase_add_test (
+      tcase, test_an_interruption_ends_what_sounds_and_is_no_window);
+  tcase_add_test (tcase, test_another_model_begins_where_it_is_told);
   tcase_add_test (tcase, test_silence_does_not_go_back_in_time);
   tcase_add_loop_test (tcase,
       test_notes_of_programs_that_are_not_allowed_are_invalid, 0,
