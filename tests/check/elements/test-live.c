@@ -182,6 +182,50 @@ GST_START_TEST (a_flush_starts_the_events_over)
 
 GST_END_TEST
 
+static GstBuffer *
+preroll (GstElement *pipeline)
+{
+  GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "sink");
+  GstSample *sample;
+  GstBuffer *buffer;
+
+  fail_unless_equals_int (
+      gst_element_get_state (pipeline, NULL, NULL, GST_CLOCK_TIME_NONE),
+      GST_STATE_CHANGE_SUCCESS);
+  g_object_get (sink, "last-sample", &sample, NULL);
+  buffer = gst_buffer_ref (gst_sample_get_buffer (sample));
+  gst_sample_unref (sample);
+  gst_object_unref (sink);
+  return buffer;
+}
+
+GST_START_TEST (a_seek_goes_on_where_it_leads)
+{
+  GstElement *pipeline = gst_parse_launch (
+      "audiotestsrc wave=saw ! audio/x-raw, rate=16000 ! "
+      "mt3transcribe model-file=scripted ! audio/x-midi-event ! "
+      "fakesink name=sink sync=true",
+      NULL);
+
+  gst_element_set_state (pipeline, GST_STATE_PAUSED);
+  for (guint seconds = 0; seconds <= 20; seconds += 5) {
+    GstBuffer *buffer;
+
+    if (seconds > 0)
+      fail_unless (gst_element_seek_simple (pipeline, GST_FORMAT_TIME,
+          GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE, seconds * GST_SECOND));
+    buffer = preroll (pipeline);
+    fail_unless_equals_clocktime (
+        GST_BUFFER_PTS (buffer), seconds * GST_SECOND);
+    fail_unless (GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DISCONT));
+    gst_buffer_unref (buffer);
+  }
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (pipeline);
+}
+
+GST_END_TEST
+
 GST_START_TEST (segments_keep_their_own_times)
 {
   g_auto (Fixture) fixture = new_fixture (EVENTS, TRUE);
@@ -583,6 +627,7 @@ live_suite (void)
   tcase_add_test (tcase, the_segment_in_time_and_its_seqnum_are_upstreams);
   tcase_add_test (tcase, the_end_ends_all_notes);
   tcase_add_test (tcase, a_flush_starts_the_events_over);
+  tcase_add_test (tcase, a_seek_goes_on_where_it_leads);
   tcase_add_test (tcase, segments_keep_their_own_times);
   tcase_add_test (tcase, upstreams_clock_is_followed);
   tcase_add_test (tcase, a_file_has_no_latency);

@@ -186,11 +186,12 @@ seek_to (GstElement *pipeline, GRand *rand)
 GST_START_TEST (anything_at_any_moment)
 {
   g_autoptr (GRand) rand = g_rand_new_with_seed (__i__);
-  GstElement *pipeline = gst_parse_launch (
+  g_autofree gchar *line = g_strdup_printf (
       "audiotestsrc samplesperbuffer=1000 num-buffers=20000 wave=white-noise ! "
       "audio/x-raw, rate=44100, channels=2 ! "
-      "mt3transcribe model-file=scripted ! queue ! fakesink sync=false",
-      NULL);
+      "mt3transcribe model-file=scripted ! %s ! queue ! fakesink sync=false",
+      __i__ % 2 ? "audio/midi" : "audio/x-midi-event");
+  GstElement *pipeline = gst_parse_launch (line, NULL);
 
   for (guint i = 0; i < 30; i++) {
     if (g_rand_int_range (rand, 0, 3) == 0)
