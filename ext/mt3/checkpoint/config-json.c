@@ -36,6 +36,7 @@ static const Field fields[] = {
     {MEMBER (max_tokens), UINT, 1, 65536},
     {MEMBER (velocity_bins), UINT, 1, 127},
     {MEMBER (ties), BOOLEAN, 0, 1},
+    {MEMBER (distinct_onsets), BOOLEAN, 0, 1},
 };
 
 static const struct {

@@ -42,6 +42,8 @@ typedef struct {
   /* Vocabulary */
   guint velocity_bins; /* [1], 1 to 127 */
   gboolean ties; /* [TRUE] windows open with a tie section */
+  gboolean distinct_onsets; /* [FALSE] a note that is written twice at one
+                               moment is one note; the reference makes two */
 } Mt3Config;
 
 /* The published multitrack model ("mt3"). */

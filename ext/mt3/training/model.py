@@ -29,6 +29,7 @@ DEFAULTS = {
     'd_model': 320, 'n_heads': 5, 'head_dim': 64, 'encoder_layers': 6,
     'decoder_layers': 3, 'encoder_d_ff': 768, 'decoder_d_ff': 640,
     'max_tokens': 1024, 'velocity_bins': 8, 'ties': True,
+    'distinct_onsets': True,
 }
 
 
@@ -43,7 +44,8 @@ def make_config(**changes):
 
 def config_to_json(config):
     values = {name: getattr(config, name) for name, _ in config._fields_}
-    values['ties'] = bool(values['ties'])
+    for name in 'ties', 'distinct_onsets':
+        values[name] = bool(values[name])
     return json.dumps(values)
 
 

@@ -70,7 +70,7 @@ class Config(C.Structure):
             'window_frames', 'd_model', 'n_heads', 'head_dim',
             'encoder_layers', 'decoder_layers', 'encoder_d_ff',
             'decoder_d_ff', 'vocab_size', 'max_tokens', 'velocity_bins')] + [
-        ('ties', C.c_int)]
+        ('ties', C.c_int), ('distinct_onsets', C.c_int)]
 
 
 class Encoding(C.Structure):
