@@ -245,6 +245,7 @@ set_property (Play *play)
   g_object_set_property (G_OBJECT (play->element), spec->name, &value);
 }
 
+/* Upstream starts again too, or its pad would still be at its end. */
 static void
 change_state (Play *play)
 {
@@ -254,6 +255,7 @@ change_state (Play *play)
 
   gst_element_set_state (play->element, states[how % 4]);
   gst_element_set_state (play->element, GST_STATE_PLAYING);
+  send_stream_start (play);
 }
 
 static void
