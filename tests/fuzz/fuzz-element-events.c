@@ -190,7 +190,7 @@ send_upstream (Play *play)
   else if (how % 4 == 1)
     event = gst_event_new_reconfigure ();
   else if (how % 4 == 2)
-    event = gst_event_new_latency (time);
+    event = gst_event_new_latency (time & G_MAXINT64);
   else
     event = gst_event_new_seek (how & 4 ? -1.0 : 1.0,
         how & 8 ? GST_FORMAT_BYTES : GST_FORMAT_TIME, how >> 4,

@@ -24,6 +24,8 @@ fi
 
 # Slices would hide small errors from ASan.
 export G_SLICE=always-malloc
+# GLib's fatal messages end in a trap, which must leave its input too.
+export ASAN_OPTIONS=handle_sigtrap=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 cd "$build"
 for target in "${targets[@]%.c}"; do
