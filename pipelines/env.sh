@@ -7,6 +7,8 @@ mt3_build=${MT3_BUILD_DIR:-$mt3_root/build}
 
 export GST_PLUGIN_PATH="$mt3_build/ext/mt3/element${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
 export PATH="$mt3_build/ext/mt3/tools:$PATH"
+# The model of this tree, behind all that are installed.
+export XDG_DATA_DIRS="${XDG_DATA_DIRS:-/usr/local/share:/usr/share}:$mt3_root/ext/mt3/data"
 
 # usage: usage_and_exit: prints the comment at the head of the running script
 usage_and_exit () {

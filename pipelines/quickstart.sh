@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # usage: quickstart.sh [AUDIO [OUTPUT.mid]]
 #
-# From a bare Debian 12 to a transcription: installs packages, builds, finds the
-# model, transcribes AUDIO (any audio or video file) and draws the piano roll.
-# Without AUDIO it renders and transcribes a demo piece. The model is the one
-# of GST_MT3_MODEL or an installed one; without any, Magenta's is downloaded
-# (170 MB) and installed for this user.
+# From a bare Debian 12 to a transcription: installs packages, builds, transcribes
+# AUDIO (any audio or video file) and draws the piano roll. Without AUDIO it
+# renders and transcribes a demo piece. The model is that of GST_MT3_MODEL, an
+# installed one, or the one that comes along.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -20,20 +19,6 @@ build () {
       -Dtests=disabled -Dbenchmarks=disabled >/dev/null
   fi
   ninja -C "$mt3_build"
-}
-
-# The element itself knows where a model may be, and what is wrong with one.
-find_model () {
-  local answer
-  answer=$(LC_ALL=C gst-launch-1.0 -q audiotestsrc num-buffers=1 ! \
-    mt3transcribe ! fakesink 2>&1) && return
-  if [[ $answer != *'no model found'* ]]; then
-    grep -m 1 -A 3 GstMt3Transcribe <<<"$answer" >&2 || echo "$answer" >&2
-    exit 1
-  fi
-  say 'None is installed: downloading the one that Google Magenta publishes'
-  mt3-model fetch ||
-    fail 'no model. docs/models.md tells other ways; GST_MT3_MODEL names one'
 }
 
 render_demo () {
@@ -55,9 +40,6 @@ groups=(build run recipes)
 
 say "Building in $mt3_build"
 build
-
-say 'Looking for the model'
-find_model
 
 if [[ -z $audio ]]; then
   say 'Rendering the demo piece'
