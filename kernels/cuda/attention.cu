@@ -8,7 +8,7 @@
 #include "device.cuh"
 
 #define DIM MT3_CUDA_HEAD_DIM
-#define KEYS MT3_CUDA_KEY_BLOCK
+#define KEYS 64
 #define QUERIES 64
 #define THREADS 128
 #define KEY_TILES (KEYS / 8)

@@ -54,13 +54,11 @@ load_weights (
     for (int s = 0; s < 2; s++)
 #pragma unroll
       for (int h = 0; h < 2; h++) {
-        const int row = (blockIdx.x * COLUMNS + c) * 16 + h * 8 + lane / 4;
-        const size_t i = (size_t) row * a.k + k0 + s * 32 + lane % 4 * 8;
-        w.v[0][c][s][h] = __ldg (reinterpret_cast<const uint4 *> (
-            static_cast<const __half *> (a.w.hi) + i));
+        const size_t i =
+            panel_chunk (a.k, blockIdx.x * COLUMNS + c, k0 / 32 + s, h, lane);
+        w.v[0][c][s][h] = __ldg (static_cast<const uint4 *> (a.w.hi) + i);
         if (EXACT)
-          w.v[EXACT][c][s][h] = __ldg (reinterpret_cast<const uint4 *> (
-              static_cast<const __half *> (a.w.lo) + i));
+          w.v[EXACT][c][s][h] = __ldg (static_cast<const uint4 *> (a.w.lo) + i);
       }
 }
 

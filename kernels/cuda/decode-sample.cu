@@ -23,11 +23,13 @@ better (Best a, Best b)
 
 struct Shared {
   Best best[WARPS];
+  Best allowed[WARPS];
   float sum[WARPS];
+  float largest; /* logit of all */
 };
 
 static __device__ __forceinline__ Best
-block_best (Shared &shared, Best best)
+block_best (Best (&shared)[WARPS], Best best)
 {
   for (int step = 16; step > 0; step /= 2) {
     Best other;
@@ -36,11 +38,11 @@ block_best (Shared &shared, Best best)
     best = better (best, other);
   }
   if (threadIdx.x % 32 == 0)
-    shared.best[threadIdx.x / 32] = best;
+    shared[threadIdx.x / 32] = best;
   __syncthreads ();
-  best = shared.best[0];
+  best = shared[0];
   for (int w = 1; w < WARPS; w++)
-    best = better (best, shared.best[w]);
+    best = better (best, shared[w]);
   return best;
 }
 
@@ -56,6 +58,22 @@ block_sum (Shared &shared, float sum)
   for (int w = 0; w < WARPS; w++)
     sum += shared.sum[w];
   return sum;
+}
+
+/* The tokens that the row may have; NULL is all. */
+static __device__ __forceinline__ const uint32_t *
+allowed_tokens (const Mt3CudaSample &a, const Mt3CudaRow *row)
+{
+  return __ldcg (&row->constrained)
+             ? a.allowed + (size_t) __ldcg (&row->slot) * ((a.vocab + 31) / 32)
+             : nullptr;
+}
+
+static __device__ __forceinline__ bool
+is_allowed (const uint32_t *allowed, int token)
+{
+  return allowed == nullptr ||
+         (__ldcg (allowed + token / 32) >> token % 32 & 1) != 0;
 }
 
 /* ------------------------------------------------------------ the draw */
@@ -115,13 +133,13 @@ uniform (uint64_t seed, uint64_t index, uint64_t position)
 }
 
 /* As mt3_sampler_draw(), in the same order of sums; thread 0 alone. `sum`: of
- * all weights. */
+ * the weights of all `n` tokens that are allowed. */
 static __device__ int
-draw (const Candidates &c, int vocab, const Mt3CudaRow *row, double sum)
+draw (const Candidates &c, int n, const Mt3CudaRow *row, double sum)
 {
   const int top_k = __ldcg (&row->top_k);
   const float top_p = __ldcg (&row->top_p);
-  const int most = top_k > 0 ? min (top_k, vocab) : vocab;
+  const int most = top_k > 0 ? min (top_k, n) : n;
   int n_kept = most;
   double reached = 0.0, target = 0.0;
 
@@ -144,33 +162,38 @@ draw (const Candidates &c, int vocab, const Mt3CudaRow *row, double sum)
 }
 
 /* The token of a row with a temperature, for all threads. `largest`: of the
- * row's logits. */
+ * row's allowed logits. */
 static __device__ int
 sample_token (const Mt3CudaSample &a, Candidates &c, const Mt3CudaRow *row,
-    const float *logits, float largest, float temperature)
+    const float *logits, const uint32_t *allowed, float largest)
 {
   __shared__ double sum;
-  __shared__ int token;
+  __shared__ int token, n_allowed;
   int n = 1;
 
   while (n < a.vocab)
     n *= 2;
   for (int i = threadIdx.x; i < n; i += THREADS) {
     c.token[i] = i;
-    c.weight[i] =
-        i < a.vocab
-            ? exp (((double) __ldcg (logits + i) - largest) / temperature)
-            : -1.0;
+    c.weight[i] = i < a.vocab && is_allowed (allowed, i) ? 1.0 : -1.0;
   }
+  for (int i = threadIdx.x; i < a.vocab; i += THREADS)
+    if (c.weight[i] > 0.0)
+      c.weight[i] = exp (((double) __ldcg (logits + i) - largest) /
+                         __ldcg (&row->temperature));
   __syncthreads ();
   if (threadIdx.x == 0) {
     sum = 0.0;
+    n_allowed = 0;
     for (int i = 0; i < a.vocab; i++)
-      sum += c.weight[i];
+      if (c.weight[i] >= 0.0) {
+        sum += c.weight[i];
+        n_allowed++;
+      }
   }
   sort_candidates (c, n);
   if (threadIdx.x == 0)
-    token = draw (c, a.vocab, row, sum);
+    token = draw (c, n_allowed, row, sum);
   __syncthreads ();
   return token;
 }
@@ -249,7 +272,7 @@ __launch_bounds__ (THREADS) sample_kernel (const Mt3CudaSample a)
   __shared__ Candidates candidates;
   Mt3CudaRow *row = a.rows + blockIdx.x;
   float logits[EACH];
-  Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB};
+  Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB}, chosen = best;
 
   dependent_launch ();
   dependent_wait ();
@@ -261,6 +284,7 @@ __launch_bounds__ (THREADS) sample_kernel (const Mt3CudaSample a)
   if (state.remaining == 0)
     return;
 
+  const uint32_t *allowed = allowed_tokens (a, row);
 #pragma unroll
   for (int i = 0; i < EACH; i++) {
     const int v = threadIdx.x + i * THREADS;
@@ -268,22 +292,28 @@ __launch_bounds__ (THREADS) sample_kernel (const Mt3CudaSample a)
                     ? __ldcg (a.logits + (size_t) blockIdx.x * a.vocab + v)
                     : -INFINITY;
     best = better (best, Best{logits[i], v});
+    if (allowed && v < a.vocab && is_allowed (allowed, v))
+      chosen = better (chosen, Best{logits[i], v});
   }
-  best = block_best (shared, best);
+  best = block_best (shared.best, best);
+  chosen = allowed ? block_best (shared.allowed, chosen) : best;
+  if (threadIdx.x == 0)
+    shared.largest = best.value;
   float sum = 0.0f;
 #pragma unroll
   for (int i = 0; i < EACH; i++)
     sum += expf (logits[i] - best.value);
   sum = block_sum (shared, sum);
   /* Without one number that compares, as with NaN, the index is none. */
-  int token = min (best.index, a.vocab - 1);
+  int token = min (chosen.index, a.vocab - 1);
   float log_prob = -logf (sum);
-  const float temperature = __ldcg (&row->temperature);
-  if (temperature > 0.0f && isfinite (log_prob)) {
+  const bool drawn = __ldcg (&row->temperature) > 0.0f;
+  if ((drawn || allowed) && isfinite (log_prob)) {
     const float *row_logits = a.logits + (size_t) blockIdx.x * a.vocab;
-    token =
-        sample_token (a, candidates, row, row_logits, best.value, temperature);
-    log_prob += __ldcg (row_logits + token) - best.value;
+    if (drawn)
+      token =
+          sample_token (a, candidates, row, row_logits, allowed, chosen.value);
+    log_prob += __ldcg (row_logits + token) - shared.largest;
   }
   if (advance (a, state, token, log_prob) > 0)
     embed<EXACT> (a, token, state.position + 1);

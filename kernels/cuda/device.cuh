@@ -19,6 +19,14 @@ activation_scale ()
   return EXACT ? 1.0f / 64 : 1.0f;
 }
 
+/* The 16-byte chunk of panels that holds, of 16 rows and 32 terms, those of
+ * `lane` in the upper or lower 8 rows; see MT3_CUDA_PANELS. */
+static __device__ __forceinline__ size_t
+panel_chunk (int k, int row16, int term32, int half, int lane)
+{
+  return (((size_t) row16 * (k / 32) + term32) * 2 + half) * 32 + lane;
+}
+
 struct Half2Planes {
   uint32_t hi, lo;
 };
@@ -180,15 +188,16 @@ dependent_launch ()
 
 /* A lane's share of a row's partial sums of squares, the row being that of a
  * group of eight lanes; and what the group makes of it: the factor of
- * RMSNorm. In two parts, so that the loads can start early. */
+ * RMSNorm. In two parts, so that the loads can start early. n_partial is
+ * even. */
 static __device__ __forceinline__ float
 load_squares (const float *squares, int n_partial)
 {
   float sum = 0.0f;
-#pragma unroll 1
-  for (int i = threadIdx.x % 8; i < n_partial / 4; i += 8) {
-    const float4 v = __ldcg (reinterpret_cast<const float4 *> (squares) + i);
-    sum += (v.x + v.y) + (v.z + v.w);
+#pragma unroll 2
+  for (int i = threadIdx.x % 8; i < n_partial / 2; i += 8) {
+    const float2 v = __ldcg (reinterpret_cast<const float2 *> (squares) + i);
+    sum += v.x + v.y;
   }
   return sum;
 }

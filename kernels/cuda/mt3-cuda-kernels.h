@@ -21,7 +21,8 @@
  * network alone, never on how many rows a launch has: a window's result is the
  * same bits in any batch.
  *
- * Weights are [n, k] row-major (k contiguous): the transpose of a checkpoint.
+ * Weights are [n, k], the transpose of a checkpoint, in one of two layouts: see
+ * Mt3CudaLayout.
  *
  * Every launcher is asynchronous on `stream`, safe to capture into a graph,
  * and returns the error of its launch.
@@ -37,8 +38,8 @@ extern "C" {
 
 /* Widths that the kernels are written for; the engine refuses others. */
 #define MT3_CUDA_HEAD_DIM 64
-#define MT3_CUDA_WIDTH_MULTIPLE 128 /* of d_model, d_ff, 3 * inner */
-#define MT3_CUDA_KEY_BLOCK 64 /* window_frames is a multiple of it */
+#define MT3_CUDA_WIDTH_MULTIPLE 64 /* of d_model and both d_ff */
+#define MT3_CUDA_FRAME_MULTIPLE 128 /* of window_frames */
 #define MT3_CUDA_MAX_VOCAB 2048
 #define MT3_CUDA_MAX_FFT 2048
 #define MT3_CUDA_ROW_TILE 64 /* decode buffers are padded to it */
@@ -72,13 +73,33 @@ typedef struct {
 /* ------------------------------------------------------------ pack.cu */
 
 /**
- * mt3_cuda_pack:
+ * Mt3CudaLayout:
+ * @MT3_CUDA_ROW_MAJOR: k contiguous; prefill
+ * @MT3_CUDA_PANELS: as a warp of the decoder loads it: for each 16 rows and 32
+ *   terms 1 KiB, in which lane l finds the terms 8 (l % 4) .. + 7 of rows l / 4
+ *   (first half) and l / 4 + 8
+ */
+typedef enum {
+  MT3_CUDA_ROW_MAJOR,
+  MT3_CUDA_PANELS,
+} Mt3CudaLayout;
+
+/**
+ * Mt3CudaPack:
  * @in: [k, n] float32 on the device, as a checkpoint stores it
  * @scale: [k] norm scale folded into the rows, or NULL
  * @out: weight [.., k]; rows row0 + row_step * column are written
  */
-cudaError_t mt3_cuda_pack (const float *in, const float *scale, int k, int n,
-    Mt3CudaPlanes out, int row0, int row_step, cudaStream_t stream);
+typedef struct {
+  const float *in;
+  const float *scale;
+  int k, n;
+  Mt3CudaPlanes out;
+  Mt3CudaLayout layout;
+  int row0, row_step;
+} Mt3CudaPack;
+
+cudaError_t mt3_cuda_pack (const Mt3CudaPack *args, cudaStream_t stream);
 
 /**
  * mt3_cuda_compose:
@@ -133,7 +154,7 @@ typedef enum {
  * Mt3CudaGemm:
  *
  * The matrix products of prefill: a [m, k] times w [n, k] transposed, both in
- * split form. m, n multiples of 128, k of 32.
+ * split form. m a multiple of 128, n of 64, k of 32.
  * @squares: [m, k / 32] partial sums of squares of a's rows when a norm lies
  *   before this product, else NULL
  * @addend: [addend_rows, n], row r % addend_rows is added (ADD); may be @x
@@ -192,6 +213,7 @@ cudaError_t mt3_cuda_attention (
  * @remaining: tokens that may still be made; 0: finished, or padding
  * @step: tokens made in this run
  * @overflow: a value left float16
+ * @constrained: only the slot's allowed tokens may be chosen
  * @index: of the window in its stream, for the draw
  */
 typedef struct {
@@ -201,6 +223,7 @@ typedef struct {
   int32_t remaining;
   int32_t step;
   int32_t overflow;
+  int32_t constrained;
   int32_t top_k;
   float top_p;
   float temperature;
@@ -227,7 +250,8 @@ typedef enum {
 /**
  * Mt3CudaDecodeGemm:
  *
- * The matrix products of a decode step; k a multiple of 64, n of 32.
+ * The matrix products of a decode step; k a multiple of 64, n of 32. The
+ * weights are in panels.
  *
  * The query of cross-attention has no product of its own. It is linear in x
  * but for the norm's factor, and x is the sum of what self-attention read and
@@ -308,6 +332,8 @@ cudaError_t mt3_cuda_decode_attention (
  * @records: [steps][rows]; what a row makes after its end is not written
  * @embedding: [vocab, d_model]; @positions: [positions, d_model]
  * @overflow: [slots] of prefill
+ * @allowed: [slots][(vocab + 31) / 32] bits of the tokens that constrained rows
+ *   may have
  */
 typedef struct {
   const float *logits;
@@ -319,6 +345,7 @@ typedef struct {
   const float *positions;
   int d_model;
   const int *overflow;
+  const uint32_t *allowed;
   float *x;
   Mt3CudaPlanes out;
   float *out_squares;

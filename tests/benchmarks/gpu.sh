@@ -69,8 +69,12 @@ bench () { "$build/tests/benchmarks/mt3-bench" -m "$model" -d cuda "$@"; }
 
 nvidia-smi -L
 
-step "make small models" "$build/tests/data-tools/mt3-make-model" --layers 2 \
+step "make a small model" "$build/tests/data-tools/mt3-make-model" --layers 2 \
   --d-model 128 --heads 2 --d-ff 128 --output "$work/tiny.safetensors"
+step "make one of our own model's widths" \
+  "$build/tests/data-tools/mt3-make-model" --layers 3 --d-model 320 --heads 5 \
+  --d-ff 768 --decoder-d-ff 640 --vocab 1504 --velocity-bins 8 \
+  --output "$work/narrow.safetensors"
 step "make one that overflows" env -u LD_LIBRARY_PATH python3 "$overflow" \
   "$work/tiny.safetensors" "$work/overflow.safetensors"
 
@@ -84,6 +88,8 @@ for name, array in numpy.load(sys.argv[1]).items():
 fi
 step "parity, random weights" "$build/tests/check/cuda/gpu-parity" \
   "$work/tiny.safetensors"
+step "parity, our own model's widths" "$build/tests/check/cuda/gpu-parity" \
+  "$work/narrow.safetensors"
 step "parity, overflow" "$build/tests/check/cuda/gpu-parity" \
   "$work/overflow.safetensors" 12 40
 step "parity, the model" "$build/tests/check/cuda/gpu-parity" "$model" 50 60

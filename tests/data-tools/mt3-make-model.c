@@ -8,7 +8,7 @@
 #include "random-model.h"
 
 typedef struct {
-  gint layers, d_model, heads, head_dim, d_ff, vocab, mels;
+  gint layers, d_model, heads, head_dim, d_ff, decoder_d_ff, vocab, mels;
   gint window_frames, velocity_bins, max_tokens, seed;
   gboolean no_ties, hugging_face, f16;
   gchar *output;
@@ -26,7 +26,9 @@ fill_config (const Options *options, Mt3Config *config)
   config->encoder_layers = (guint) options->layers;
   config->decoder_layers = (guint) options->layers;
   config->encoder_d_ff = (guint) options->d_ff;
-  config->decoder_d_ff = (guint) options->d_ff;
+  config->decoder_d_ff =
+      (guint) (options->decoder_d_ff > 0 ? options->decoder_d_ff
+                                         : options->d_ff);
   config->vocab_size = (guint) options->vocab;
   config->max_tokens = (guint) options->max_tokens;
   config->velocity_bins = (guint) options->velocity_bins;
@@ -68,6 +70,8 @@ main (int argc, char **argv)
       {"heads", 0, 0, G_OPTION_ARG_INT, &o.heads, "Attention heads", "N"},
       {"head-dim", 0, 0, G_OPTION_ARG_INT, &o.head_dim, "Head width", "N"},
       {"d-ff", 0, 0, G_OPTION_ARG_INT, &o.d_ff, "Feed-forward width", "N"},
+      {"decoder-d-ff", 0, 0, G_OPTION_ARG_INT, &o.decoder_d_ff,
+          "Of the decoder, when it differs", "N"},
       {"vocab", 0, 0, G_OPTION_ARG_INT, &o.vocab, "Vocabulary size", "N"},
       {"mels", 0, 0, G_OPTION_ARG_INT, &o.mels, "Mel bins", "N"},
       {"window-frames", 0, 0, G_OPTION_ARG_INT, &o.window_frames,

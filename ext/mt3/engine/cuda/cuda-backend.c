@@ -182,6 +182,7 @@ fill_row (Mt3CudaRow *row, const Slot *slot, guint number)
       .token = slot->n_tokens > 0 ? slot->tokens[slot->n_tokens - 1]
                                   : MT3_TOKEN_START,
       .remaining = (int32_t) (slot->decoding.max_tokens - slot->n_tokens),
+      .constrained = slot->decoding.allowed != NULL,
       .top_k = (int32_t) slot->decoding.top_k,
       .top_p = slot->decoding.top_p,
       .temperature = slot->decoding.temperature,
@@ -411,19 +412,17 @@ check_config (const Mt3Config *config, GError **error)
 
   if (config->head_dim == MT3_CUDA_HEAD_DIM && config->d_model % wide == 0 &&
       config->encoder_d_ff % wide == 0 && config->decoder_d_ff % wide == 0 &&
-      3 * mt3_config_inner (config) % wide == 0 &&
-      mt3_config_inner (config) * 2 * config->decoder_layers % wide == 0 &&
       config->n_mels % 32 == 0 && config->vocab_size % 32 == 0 &&
       config->vocab_size <= MT3_CUDA_MAX_VOCAB &&
-      config->window_frames % wide == 0 &&
+      config->window_frames % MT3_CUDA_FRAME_MULTIPLE == 0 &&
       config->fft_length <= MT3_CUDA_MAX_FFT &&
       (config->fft_length & (config->fft_length - 1)) == 0)
     return TRUE;
   g_set_error (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED,
-      "the CUDA engine is written for MT3's dimensions (heads of %d, widths "
-      "and window that %u divides, a vocabulary of at most %d); use the CPU "
-      "for this model",
-      MT3_CUDA_HEAD_DIM, wide, MT3_CUDA_MAX_VOCAB);
+      "the CUDA engine is written for heads of %d, widths that %u divides, "
+      "windows of a multiple of %d frames, and a vocabulary of at most %d that "
+      "32 divides; use the CPU for this model",
+      MT3_CUDA_HEAD_DIM, wide, MT3_CUDA_FRAME_MULTIPLE, MT3_CUDA_MAX_VOCAB);
   return FALSE;
 }
 

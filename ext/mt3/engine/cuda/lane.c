@@ -172,6 +172,7 @@ sample (Step *step, const gfloat *logits)
       .positions = lane->weights->positions,
       .d_model = (int) lane->weights->config.d_model,
       .overflow = lane->slots->overflow,
+      .allowed = lane->slots->allowed,
       .x = lane->x,
       .out = lane->planes,
       .out_squares = lane->squares,

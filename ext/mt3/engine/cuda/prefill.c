@@ -13,6 +13,12 @@ init_stage (Mt3CudaPrefill *self, Mt3CudaPrefillStage *stage, GError **error)
       &self->memory, samples * sizeof (gfloat), "samples", error);
   if (stage->samples == NULL)
     return FALSE;
+  stage->allowed = mt3_cuda_memory_host (&self->memory,
+      self->batch * mt3_cuda_allowed_words (&self->weights->config) *
+          sizeof (guint32),
+      "allowed tokens", error);
+  if (stage->allowed == NULL)
+    return FALSE;
   stage->slots = mt3_cuda_memory_host (
       &self->memory, 2 * self->batch * sizeof (gint), "slots", error);
   if (stage->slots == NULL)
@@ -220,6 +226,23 @@ filling_stage (Mt3CudaPrefill *self)
   return &self->stages[self->n_started % MT3_CUDA_PREFILL_STAGES];
 }
 
+/* The tokens that a window may have go to their slot's place on the device. */
+static gboolean
+add_allowed (
+    Mt3CudaPrefill *self, const Mt3BackendWindow *window, GError **error)
+{
+  const gsize words = mt3_cuda_allowed_words (&self->weights->config);
+  guint32 *bits = filling_stage (self)->allowed + self->n_waiting * words;
+
+  if (window->decoding.allowed == NULL)
+    return TRUE;
+  memcpy (bits, window->decoding.allowed->bits, words * sizeof (guint32));
+  return mt3_cuda_check (
+      cudaMemcpyAsync (self->slots->allowed + window->slot * words, bits,
+          words * sizeof (guint32), cudaMemcpyHostToDevice, self->stream),
+      "copy allowed tokens to the device", error);
+}
+
 /* The samples go to their slot's place on the device. */
 gboolean
 mt3_cuda_prefill_add (
@@ -240,7 +263,8 @@ mt3_cuda_prefill_add (
   if (!mt3_cuda_check (
           cudaMemcpyAsync (self->slots->samples + window->slot * n, samples,
               n * sizeof (gfloat), cudaMemcpyHostToDevice, self->stream),
-          "copy samples to the device", error))
+          "copy samples to the device", error) ||
+      !add_allowed (self, window, error))
     return FALSE;
   self->n_waiting++;
   return self->n_waiting < self->batch ||

@@ -15,6 +15,7 @@ G_BEGIN_DECLS
 /* Host side of one batch under way. */
 typedef struct {
   gfloat *samples;
+  guint32 *allowed;
   gint *slots; /* slots, then n_frames */
   gint *device_slots;
   cudaEvent_t done;
@@ -47,9 +48,10 @@ gboolean mt3_cuda_prefill_init (Mt3CudaPrefill *self,
     GError **error);
 void mt3_cuda_prefill_clear (Mt3CudaPrefill *self);
 
-/* Takes a window; its samples are copied. One window alone costs the device
- * nearly as much as eight: so those that come while a batch is under way make
- * the next one together. Its number is n_started + 1 before the call. */
+/* Takes a window; its samples and allowed tokens are copied. One window alone
+ * costs the device nearly as much as eight: so those that come while a batch is
+ * under way make the next one together. Its number is n_started + 1 before the
+ * call. */
 gboolean mt3_cuda_prefill_add (
     Mt3CudaPrefill *self, const Mt3BackendWindow *window, GError **error);
 

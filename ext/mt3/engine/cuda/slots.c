@@ -13,7 +13,8 @@ static gsize
 slot_bytes (const Mt3CudaSlots *self, const Mt3Config *config)
 {
   return (self->cross_slot + self->self_slot) * self->element +
-         mt3_config_window_samples (config) * sizeof (gfloat) + sizeof (gint);
+         mt3_config_window_samples (config) * sizeof (gfloat) + sizeof (gint) +
+         mt3_cuda_allowed_words (config) * sizeof (guint32);
 }
 
 static gboolean
@@ -68,5 +69,10 @@ mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3Config *config,
     return FALSE;
   self->overflow = mt3_cuda_memory_device (
       &self->memory, self->n_slots * sizeof (gint), "flags", error);
-  return self->overflow != NULL;
+  if (self->overflow == NULL)
+    return FALSE;
+  self->allowed = mt3_cuda_memory_device (&self->memory,
+      self->n_slots * mt3_cuda_allowed_words (config) * sizeof (guint32),
+      "allowed tokens", error);
+  return self->allowed != NULL;
 }

@@ -14,6 +14,8 @@ G_BEGIN_DECLS
  * @self: [slot][layer][head][key, value][position][64], likewise
  * @samples: [slot][window_samples] of the window in the slot, kept for a rerun
  * @overflow: [slot] 1 when prefill left the range of float16
+ * @allowed: [slot][mt3_cuda_allowed_words()] bits of the tokens that a
+ *   constrained window may have
  * @cross_slot, @self_slot: elements from one slot to the next
  */
 typedef struct {
@@ -25,7 +27,15 @@ typedef struct {
   gsize cross_slot, self_slot;
   gfloat *samples;
   gint *overflow;
+  guint32 *allowed;
 } Mt3CudaSlots;
+
+/* Words of the bits of a token set. */
+static inline guint
+mt3_cuda_allowed_words (const Mt3Config *config)
+{
+  return (config->vocab_size + 31) / 32;
+}
 
 /* Takes device memory for @n_slots, or for as many as is sensible when it is
  * 0. Too many fail with an error that says how many would fit. */

@@ -12,7 +12,8 @@ typedef struct {
   gfloat *device;
   gfloat *scale;
   gfloat *factors[2]; /* of a composed matrix */
-  gboolean split; /* the form of what is loaded now */
+  gboolean split; /* the form of what is loaded now, and its layout */
+  Mt3CudaLayout layout;
 } Loader;
 
 static gsize
@@ -80,10 +81,18 @@ static gboolean
 pack_device (Loader *self, gsize k, gsize n, gboolean scaled, Mt3CudaPlanes out,
     guint row0, guint row_step, GError **error)
 {
-  return mt3_cuda_check (
-             mt3_cuda_pack (self->device, scaled ? self->scale : NULL, (int) k,
-                 (int) n, out, (int) row0, (int) row_step, NULL),
-             "pack a tensor", error) &&
+  const Mt3CudaPack pack = {
+      .in = self->device,
+      .scale = scaled ? self->scale : NULL,
+      .k = (int) k,
+      .n = (int) n,
+      .out = out,
+      .layout = self->layout,
+      .row0 = (int) row0,
+      .row_step = (int) row_step,
+  };
+
+  return mt3_cuda_check (mt3_cuda_pack (&pack, NULL), "pack a tensor", error) &&
          mt3_cuda_check (cudaDeviceSynchronize (), "pack a tensor", error);
 }
 
@@ -299,6 +308,7 @@ static gboolean
 load_encoder (Loader *self, GError **error)
 {
   self->split = TRUE;
+  self->layout = MT3_CUDA_ROW_MAJOR;
   if (!load (self,
           mt3_model_tensor (
               self->model, "encoder/continuous_inputs_projection/kernel"),
@@ -318,6 +328,7 @@ load_decoder (Loader *self, GError **error)
       mt3_model_tensor (self->model, "decoder/token_embedder/embedding");
 
   self->split = weights->exact;
+  self->layout = MT3_CUDA_PANELS;
   weights->embedding = mt3_cuda_memory_device (&weights->memory,
       mt3_tensor_n_elements (embedding) * sizeof (gfloat),
       "the token embedding", error);

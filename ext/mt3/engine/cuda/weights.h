@@ -10,8 +10,8 @@
 
 G_BEGIN_DECLS
 
-/* All matrices are [out, in]; `up` has the gate and the linear part of the
- * gated unit by turns. */
+/* All matrices are [out, in], the decoder's in panels; `up` has the gate and
+ * the linear part of the gated unit by turns. */
 typedef struct {
   Mt3CudaPlanes qkv, out, up, down;
 } Mt3CudaEncoderLayer;
