@@ -52,11 +52,16 @@ seek (Play *play)
       draw (play, 2) ? start + GST_SECOND : -1);
 }
 
-/* A source waits until its buffer is taken, which may be never in PAUSED. */
+/* A source waits until its buffer is taken, with the lock held that the way to
+ * PLAYING needs: the pipeline must be there. */
 static void
 end (Play *play)
 {
-  if (GST_STATE_TARGET (play->pipeline) == GST_STATE_PLAYING)
+  GstState state;
+
+  if (gst_element_get_state (play->pipeline, &state, NULL, 0) ==
+          GST_STATE_CHANGE_SUCCESS &&
+      state == GST_STATE_PLAYING)
     gst_element_send_event (play->pipeline, gst_event_new_eos ());
 }
 
