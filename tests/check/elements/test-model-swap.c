@@ -44,7 +44,7 @@ swap (Fixture *fixture, const gchar *model_file)
     g_free (name);
     g_object_get (fixture->element, "stats", &stats, NULL);
     name = g_strdup (gst_structure_get_string (stats, "device-description"));
-  } while (!name || !g_str_has_suffix (name, model_file));
+  } while (g_strcmp0 (name, model_file) != 0);
 }
 
 static void
