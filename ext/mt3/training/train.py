@@ -125,6 +125,31 @@ def hear_mistakes(tokens, probability):
     return torch.where(wrong & (tokens > 0) & (other > 0), other, tokens)
 
 
+def hear_repeats(tokens, heard, probability, limits):
+    """Into some of the windows the last few tokens are put again, up to three
+    times: what a decoder that runs in circles hears. Nothing is to be learnt
+    there, but how to go on behind. limits: [batch], the longest a window may
+    become. Returns targets (0 where there are none) and what is heard."""
+    batch, width = tokens.shape
+    device = tokens.device
+    length = (tokens > 0).sum(1)
+    period = torch.randint(1, 7, (batch,), device=device)
+    added = period * torch.randint(1, 4, (batch,), device=device)
+    place = period + (torch.rand(batch, device=device) *
+                      (length - period).clamp(min=1)).long()
+    chosen = ((torch.rand(batch, device=device) < probability) &
+              (place < length) & (length + added <= limits))
+    place, period = place[:, None], period[:, None]
+    added = torch.where(chosen, added, 0)[:, None]
+    column = torch.arange(width, device=device)
+    again = (column >= place) & (column < place + added)
+    source = torch.where(
+        again, place - period + (column - place) % period,
+        torch.where(column >= place, column - added, column)).clamp(min=0)
+    targets = tokens.gather(1, source).masked_fill(again, 0)
+    return targets, heard.gather(1, source)
+
+
 class Trainer:
     def __init__(self, options):
         self.options = options
@@ -207,6 +232,11 @@ class Trainer:
         tokens = batch['tokens'].long()
         heard = hear_mistakes(tokens, self.options.mistakes)
         split = int(len(tokens) * SHORT_SHARE)
+        limits = torch.full((len(tokens),), self.options.long_tokens,
+                            device=tokens.device)
+        limits[:split] = self.options.short_tokens
+        tokens, heard = hear_repeats(
+            tokens, heard, self.options.repeats, limits)
         short = slice(None, split), slice(None, self.options.short_tokens)
         return (mels, tokens[short].contiguous(), heard[short].contiguous(),
                 tokens[split:].contiguous(), heard[split:].contiguous(), rolls)
@@ -293,6 +323,7 @@ def parse_options(arguments=None):
     parser.add_argument('--long-tokens', type=int, default=512)
     parser.add_argument('--rate', type=float, default=2e-3)
     parser.add_argument('--mistakes', type=float, default=0.02)
+    parser.add_argument('--repeats', type=float, default=0.15)
     parser.add_argument('--labels', default='groups',
                         choices=['groups', 'classes', 'all'])
     parser.add_argument('--recipe', type=pair, action='append', default=[],

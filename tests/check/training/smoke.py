@@ -76,6 +76,33 @@ class Recipe(unittest.TestCase):
         rows = (self.work / 'run/log.jsonl').read_text().splitlines()
         return output.getvalue(), [json.loads(row) for row in rows]
 
+    def test_0_repeats_are_heard_and_not_asked_for(self):
+        import train
+        torch.manual_seed(0)
+        width = 64
+        length = torch.randint(2, 50, (200,))
+        tokens = torch.randint(1, 900, (200, width))
+        tokens[torch.arange(width) >= length[:, None]] = 0
+        limits = torch.full((200,), 60)
+        targets, heard = train.hear_repeats(tokens, tokens, 0.5, limits)
+        repeated = 0
+        for before, target, sound in zip(tokens, targets, heard):
+            again = (sound > 0) & (target == 0)
+            self.assertEqual(target[target > 0].tolist(),
+                             before[before > 0].tolist())
+            self.assertEqual(sound[~again].tolist(), target[~again].tolist())
+            places = again.nonzero().flatten()
+            if len(places) == 0:
+                continue
+            repeated += 1
+            first, n = int(places[0]), len(places)
+            self.assertEqual(places.tolist(), list(range(first, first + n)))
+            self.assertTrue(any(
+                sound[first:first + n].equal(sound[first - k:first - k + n])
+                for k in range(1, 7) if first >= k))
+        self.assertGreater(repeated, 50)
+        self.assertLess(repeated, 150)
+
     def test_1_loss_falls(self):
         _, rows = self.train(STEPS)
         self.assertEqual(rows[-1]['step'], STEPS)
