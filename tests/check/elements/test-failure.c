@@ -334,7 +334,8 @@ check_error_of_sink (GstMessage *message, gint code)
 
   fail_unless_equals_int (GST_MESSAGE_TYPE (message), GST_MESSAGE_ERROR);
   gst_message_parse_error (message, &error, NULL);
-  fail_unless (g_str_has_suffix (GST_MESSAGE_SRC_NAME (message), "sink0"));
+  fail_unless (GST_OBJECT_FLAG_IS_SET (
+      GST_MESSAGE_SRC (message), GST_ELEMENT_FLAG_SINK));
   fail_unless (
       g_error_matches (error, GST_RESOURCE_ERROR, code), "%s", error->message);
   gst_message_unref (message);
