@@ -7,15 +7,14 @@ Listens to the microphone, to any live source that gst-launch-1.0 could name
 When the computer is too slow, what is left out is reported.
 """
 import argparse
-import os
 import signal
 import sys
-from pathlib import Path
 
 try:
     import gi
     gi.require_version('Gst', '1.0')
     from gi.repository import GLib, Gst
+    from find_plugin import find_plugin
 except (ImportError, ValueError) as error:
     sys.exit(f'live-monitor.py: {error}. On Debian: apt-get install '
              'python3-gi gir1.2-gstreamer-1.0.')
@@ -27,18 +26,6 @@ FILE = 'filesrc name=file ! decodebin caps=audio/x-raw expose-all-streams=false'
 KEYS = ('C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B')
 DRUMS = 9  # the channel
 NOTE_ON, PROGRAM = 0x90, 0xc0
-
-
-def find_plugin():
-    """Uses the plugin of this source tree's build if none is installed."""
-    root = Path(__file__).resolve().parents[1]
-    build = Path(os.environ.get('MT3_BUILD_DIR', root / 'build'))
-    if not Gst.ElementFactory.find('mt3transcribe'):
-        Gst.Registry.get().scan_path(str(build / 'ext' / 'mt3' / 'element'))
-    if not Gst.ElementFactory.find('mt3transcribe'):
-        sys.exit('live-monitor.py: GStreamer does not know the element '
-                 f'mt3transcribe, and it is not built in {build}. Build it '
-                 '(README) or set GST_PLUGIN_PATH.')
 
 
 class Monitor:

@@ -11,7 +11,6 @@ the others go on.
 """
 import argparse
 import mimetypes
-import os
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ try:
     import gi
     gi.require_version('Gst', '1.0')
     from gi.repository import GLib, GObject, Gst
+    from find_plugin import find_plugin
 except (ImportError, ValueError) as error:
     sys.exit(f'transcribe-folder.py: {error}. On Debian: apt-get install '
              'python3-gi gir1.2-gstreamer-1.0.')
@@ -28,18 +28,6 @@ except (ImportError, ValueError) as error:
 PIPELINE = ('filesrc name=source ! decodebin caps=audio/x-raw '
             'expose-all-streams=false ! mt3transcribe name=mt3 ! '
             'filesink name=sink')
-
-
-def find_plugin():
-    """Uses the plugin of this source tree's build if none is installed."""
-    root = Path(__file__).resolve().parents[1]
-    build = Path(os.environ.get('MT3_BUILD_DIR', root / 'build'))
-    if not Gst.ElementFactory.find('mt3transcribe'):
-        Gst.Registry.get().scan_path(str(build / 'ext' / 'mt3' / 'element'))
-    if not Gst.ElementFactory.find('mt3transcribe'):
-        sys.exit('transcribe-folder.py: GStreamer does not know the element '
-                 f'mt3transcribe, and it is not built in {build}. Build it '
-                 '(README) or set GST_PLUGIN_PATH.')
 
 
 def is_media(path):

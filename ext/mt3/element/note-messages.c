@@ -46,34 +46,22 @@ gst_mt3_note_messages_timestamp (
   return gst_mt3_time_anchor_pts (&anchor, position);
 }
 
-/* The full functions: what the model writes past the end of the audio is past
- * the segment's, too, where the plain ones know no time. */
+/* gst_segment_to_stream_time_full() or gst_segment_to_running_time_full(): what
+ * the model writes past the end of the audio is past the segment's, too, where
+ * the plain ones know no time. */
+typedef gint (*SegmentTimeFunc) (
+    const GstSegment *segment, GstFormat format, guint64 pts, guint64 *time);
+
 static GstClockTime
-gst_mt3_note_messages_stream_time (
-    GstMt3NoteMessages *messages, gdouble seconds)
+gst_mt3_note_messages_time (
+    GstMt3NoteMessages *messages, gdouble seconds, SegmentTimeFunc convert)
 {
   GstSegment segment;
   GstClockTime pts =
       gst_mt3_note_messages_timestamp (messages, seconds, &segment);
   guint64 time;
 
-  if (gst_segment_to_stream_time_full (&segment, GST_FORMAT_TIME, pts, &time) <
-      1)
-    return GST_CLOCK_TIME_NONE;
-  return time;
-}
-
-static GstClockTime
-gst_mt3_note_messages_running_time (
-    GstMt3NoteMessages *messages, gdouble seconds)
-{
-  GstSegment segment;
-  GstClockTime pts =
-      gst_mt3_note_messages_timestamp (messages, seconds, &segment);
-  guint64 time;
-
-  if (gst_segment_to_running_time_full (&segment, GST_FORMAT_TIME, pts, &time) <
-      1)
+  if (convert (&segment, GST_FORMAT_TIME, pts, &time) < 1)
     return GST_CLOCK_TIME_NONE;
   return time;
 }
@@ -99,8 +87,8 @@ gst_mt3_note_messages_end (
   g_hash_table_steal_extended (
       messages->sounding, GUINT_TO_POINTER (id), NULL, &told);
   g_return_if_fail (told != NULL);
-  ((GstMt3Note *) told)->end =
-      gst_mt3_note_messages_stream_time (messages, seconds);
+  ((GstMt3Note *) told)->end = gst_mt3_note_messages_time (
+      messages, seconds, gst_segment_to_stream_time_full);
   if (at >= 0)
     g_ptr_array_remove_index (messages->notes, at);
   g_ptr_array_insert (messages->notes, at, told);
@@ -117,7 +105,8 @@ gst_mt3_note_messages_add (
     return;
   }
   told = gst_mt3_output_convert (note, 0);
-  told.onset = gst_mt3_note_messages_stream_time (messages, note->onset);
+  told.onset = gst_mt3_note_messages_time (
+      messages, note->onset, gst_segment_to_stream_time_full);
   g_hash_table_insert (messages->sounding, GUINT_TO_POINTER (note->id),
       gst_mt3_note_copy (&told));
   g_ptr_array_add (messages->notes, gst_mt3_note_copy (&told));
@@ -134,8 +123,10 @@ gst_mt3_note_messages_take (
     return NULL;
   message = gst_mt3_notes_message_new (src,
       gst_mt3_note_messages_timestamp (messages, from, &segment),
-      gst_mt3_note_messages_stream_time (messages, from),
-      gst_mt3_note_messages_running_time (messages, from),
+      gst_mt3_note_messages_time (
+          messages, from, gst_segment_to_stream_time_full),
+      gst_mt3_note_messages_time (
+          messages, from, gst_segment_to_running_time_full),
       (GstClockTime) llround ((to - from) * GST_SECOND), messages->notes);
   g_ptr_array_set_size (messages->notes, 0);
 

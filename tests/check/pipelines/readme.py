@@ -64,8 +64,8 @@ class Readme(unittest.TestCase):
              for spec in is_own})
 
     def test_every_recipe_is_named(self):
-        helpers = {'env.sh', 'midi_notes.py', 'packages.txt', 'meson.build',
-                   'install-packages.sh', 'build-package.sh',
+        helpers = {'env.sh', 'find_plugin.py', 'midi_notes.py', 'packages.txt',
+                   'meson.build', 'install-packages.sh', 'build-package.sh',
                    'notes-jsonl.c'}
         for path in (ROOT / 'pipelines').iterdir():
             if path.is_file() and path.name not in helpers:
