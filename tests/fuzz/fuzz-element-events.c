@@ -106,6 +106,19 @@ send_segment (Play *play)
   gst_harness_push_event (play->harness, gst_event_new_segment (&segment));
 }
 
+/* What another clock showed. */
+static void
+add_reference (Play *play, GstBuffer *buffer)
+{
+  GstCaps *caps = gst_caps_new_empty_simple ("timestamp/x-ntp");
+  GstClockTime time = take_time (&play->input);
+
+  if (GST_CLOCK_TIME_IS_VALID (time))
+    gst_buffer_add_reference_timestamp_meta (
+        buffer, caps, time, GST_CLOCK_TIME_NONE);
+  gst_caps_unref (caps);
+}
+
 static void
 send_buffer (Play *play)
 {
@@ -123,6 +136,8 @@ send_buffer (Play *play)
     GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_RESYNC);
   if (how & 8)
     GST_BUFFER_DURATION (buffer) = take_time (&play->input);
+  if (how & 32)
+    add_reference (play, buffer);
   if (play->info.layout == GST_AUDIO_LAYOUT_NON_INTERLEAVED && !(how & 16))
     gst_buffer_add_audio_meta (
         buffer, &play->info, size / play->info.bpf, NULL);
@@ -375,6 +390,7 @@ enum {
 
 #define SECONDS 21, 0xdc, 0x01 /* about one */
 #define AUDIO(pts) BUFFER, 0x00, 0x80, 0, 0x11, pts
+#define CLOCKED(pts, time) BUFFER, 0x00, 0x80, 32, 0x11, pts, time
 
 void
 fuzz_seeds (GPtrArray *seeds)
@@ -382,7 +398,7 @@ fuzz_seeds (GPtrArray *seeds)
   static const guint8 plain[] = {0, AUDIO (SECONDS), AUDIO (SECONDS)};
   static const guint8 live[] = {1, TAGS, 'a', AUDIO (SECONDS), GAP, SECONDS,
       SECONDS, FLUSH, 2, SEGMENT, 0, SECONDS, 0, 0, 0, 0, 0, 0, AUDIO (SECONDS),
-      UPSTREAM, 3, SECONDS, ASK, 3};
+      CLOCKED (SECONDS, SECONDS), UPSTREAM, 3, SECONDS, ASK, 3};
   static const guint8 changes[] = {0, CAPS, 5, 1, 1, AUDIO (SECONDS), PROPERTY,
       8, 1, 0, AUDIO (SECONDS), EOS, STREAM_START, 1, SEGMENT, 0, SECONDS, 0, 0,
       0, 0, 0, 0, AUDIO (SECONDS), STATE, 1, OTHER, 0, BREAK, 1,

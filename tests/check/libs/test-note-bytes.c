@@ -61,8 +61,11 @@ static const struct {
     {"nothing", 0, 0, 0, 0},
     {"no key", 4, 128, 32, 0},
     {"no velocity", 5, 128, 32, 0},
+    {"a velocity that ends notes", 5, 0, 32, 0},
     {"no program", 6, 255, 32, 0},
     {"neither drum nor not", 7, 2, 32, 0},
+    {"more than sure", 30, 0xff, 32, 0},
+    {"less than unsure", 31, 0xbf, 32, 0},
 };
 
 START_TEST (test_other_bytes_are_no_note)
