@@ -427,18 +427,24 @@ gst_mt3_audio_input_convert_all (
   return ret;
 }
 
-/* Whether @buffer is what the caps say. gst_audio_buffer_map() believes them
- * in part and takes the rest for a programming error. */
-static gboolean
-gst_mt3_audio_input_matches (GstMt3AudioInput *input, GstBuffer *buffer)
+/* Maps @buffer if it is what the caps say; gst_audio_buffer_map() believes them
+ * in part and takes the rest for a programming error. Where the channels are
+ * does not matter. */
+static GstFlowReturn
+gst_mt3_audio_input_map (
+    GstMt3AudioInput *input, GstBuffer *buffer, GstAudioBuffer *audio)
 {
   const GstAudioMeta *meta = gst_buffer_get_audio_meta (buffer);
-  const GstAudioInfo *info = &input->info;
+  const GstAudioInfo *info = &input->info, *its = meta ? &meta->info : info;
 
-  if (!meta)
-    return info->layout == GST_AUDIO_LAYOUT_INTERLEAVED;
-  return meta->info.layout == info->layout && meta->info.finfo == info->finfo &&
-         meta->info.channels == info->channels;
+  if (GST_AUDIO_INFO_FORMAT (info) == GST_AUDIO_FORMAT_UNKNOWN ||
+      its->finfo != info->finfo || its->layout != info->layout ||
+      its->channels != info->channels ||
+      (!meta && info->layout != GST_AUDIO_LAYOUT_INTERLEAVED))
+    return GST_FLOW_NOT_NEGOTIATED;
+  if (!gst_audio_buffer_map (audio, its, buffer, GST_MAP_READ))
+    return GST_FLOW_ERROR;
+  return GST_FLOW_OK;
 }
 
 GstFlowReturn
@@ -447,16 +453,11 @@ gst_mt3_audio_input_push (GstMt3AudioInput *input, GstBuffer *buffer)
   gboolean discont = GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DISCONT) ||
                      GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_RESYNC);
   GstAudioBuffer audio;
-  GstFlowReturn ret;
+  GstFlowReturn ret = gst_mt3_audio_input_map (input, buffer, &audio);
 
-  if (GST_AUDIO_INFO_FORMAT (&input->info) == GST_AUDIO_FORMAT_UNKNOWN ||
-      !gst_mt3_audio_input_matches (input, buffer)) {
+  if (ret != GST_FLOW_OK) {
     gst_buffer_unref (buffer);
-    return GST_FLOW_NOT_NEGOTIATED;
-  }
-  if (!gst_audio_buffer_map (&audio, &input->info, buffer, GST_MAP_READ)) {
-    gst_buffer_unref (buffer);
-    return GST_FLOW_ERROR;
+    return ret;
   }
 
   GST_LOG ("%" GST_PTR_FORMAT, buffer);

@@ -494,6 +494,25 @@ GST_START_TEST (planes_that_are_not_what_the_caps_say_are_refused)
 
 GST_END_TEST
 
+/* Where its channels are does not matter for an average. */
+GST_START_TEST (a_buffer_may_say_less_than_the_caps)
+{
+  GstAudioInfo info = info_of (GST_AUDIO_FORMAT_F32, RATE, 2);
+  GstAudioInfo unpositioned = info;
+  g_autoptr (GstMt3AudioInput) input = new_input (&info);
+  gfloat samples[2 * 10] = {0};
+  GstBuffer *buffer = buffer_of (samples, sizeof samples, 0);
+
+  unpositioned.flags |= GST_AUDIO_FLAG_UNPOSITIONED;
+  unpositioned.position[0] = GST_AUDIO_CHANNEL_POSITION_NONE;
+  unpositioned.position[1] = GST_AUDIO_CHANNEL_POSITION_NONE;
+  gst_buffer_add_audio_meta (buffer, &unpositioned, 10, NULL);
+  push (input, buffer);
+  fail_unless_equals_int (heard->len, 10);
+}
+
+GST_END_TEST
+
 GST_START_TEST (half_a_frame_is_ignored)
 {
   GstAudioInfo info = info_of (GST_AUDIO_FORMAT_F32, RATE, 2);
@@ -547,6 +566,7 @@ audio_input_suite (void)
   tcase_add_test (tcase, a_new_format_goes_on_in_time);
   tcase_add_test (tcase, after_a_drain_audio_follows_without_a_gap);
   tcase_add_test (tcase, planes_that_are_not_what_the_caps_say_are_refused);
+  tcase_add_test (tcase, a_buffer_may_say_less_than_the_caps);
   tcase_add_test (tcase, half_a_frame_is_ignored);
   tcase_add_test (tcase, a_flow_that_is_not_ok_comes_back);
   suite_add_tcase (suite, tcase);
