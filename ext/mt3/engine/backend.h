@@ -5,8 +5,10 @@
  *
  * A backend owns n_slots slots. A slot holds one window from prefill (audio to
  * log-mel, encoder, cross-attention keys and values) through decode (tokens
- * one by one) until it is released. One thread at a time calls a backend (the
- * scheduler's); different backends run in parallel.
+ * one by one) until it is released. A window that is searched with several
+ * beams counts as so many: all windows together have at most n_slots. One
+ * thread at a time calls a backend (the scheduler's); different backends run
+ * in parallel.
  *
  * The contract that everything rests on: the tokens and log-probabilities of
  * a window depend on its samples, its n_frames and its decoding alone, bit for
@@ -20,7 +22,7 @@
 
 G_BEGIN_DECLS
 
-#define MT3_BACKEND_ABI 2
+#define MT3_BACKEND_ABI 3
 
 typedef enum {
   MT3_PRECISION_AUTO, /* exact on the CPU, fast on a GPU */
@@ -51,7 +53,8 @@ typedef struct {
   guint n_frames; /* 1 .. window_frames */
   guint64 index; /* of the window in its stream, for the draw */
   const gfloat *samples; /* window_samples floats */
-  Mt3Decoding decoding; /* max_tokens resolved, never 0 */
+  Mt3Decoding decoding; /* max_tokens resolved, never 0; beam_size 1 to
+                           max_beams */
 } Mt3BackendWindow;
 
 /* What a finished slot holds; the arrays belong to the backend and are valid
@@ -79,6 +82,7 @@ struct _Mt3Backend {
   gchar *description; /* "AVX-512, 2 threads", "NVIDIA H200, sm_90" */
   Mt3Precision precision;
   guint n_slots;
+  guint max_beams; /* of a window, at most n_slots; 0 or 1: no search */
   guint prefill_batch; /* windows that one prefill() call takes at most */
   guint decode_steps; /* steps that a decode() call should be asked for:
                          1 on a CPU, more where a call has a cost */

@@ -6,6 +6,7 @@ mt3_decoding_equal (const Mt3Decoding *a, const Mt3Decoding *b)
 {
   return a->max_tokens == b->max_tokens && a->temperature == b->temperature &&
          a->top_k == b->top_k && a->top_p == b->top_p && a->seed == b->seed &&
+         a->beam_size == b->beam_size && a->beam_alpha == b->beam_alpha &&
          mt3_token_set_equal (a->allowed, b->allowed);
 }
 

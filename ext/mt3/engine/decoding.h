@@ -12,6 +12,9 @@ G_BEGIN_DECLS
 #define MT3_TOKEN_START 0 /* decoder input before the first token (= pad) */
 #define MT3_TOKEN_EOS 1
 
+/* The most beams of a search. */
+#define MT3_MAX_BEAMS 16
+
 /**
  * Mt3Decoding:
  * @max_tokens: stop after this many tokens without an end token; 0 means the
@@ -27,6 +30,11 @@ G_BEGIN_DECLS
  *   NULL is all. Log-probabilities stay those of the model, over all tokens.
  *   Made for the model's vocab_size. Borrowed: a stream takes a reference of
  *   its own, which each of its windows keeps until its transcript is popped
+ * @beam_size: 0 or 1: one text, token by token; more: a search among so many
+ *   (engine/beam.h), which draws nothing: temperature must be 0. The engine
+ *   must have been opened for it; one that was not takes as many as it can
+ * @beam_alpha: of a search: the longer a text, the more its probability is
+ *   raised; 0 is not at all
  */
 typedef struct {
   guint max_tokens;
@@ -35,9 +43,11 @@ typedef struct {
   gfloat top_p;
   guint64 seed;
   const Mt3TokenSet *allowed;
+  guint beam_size;
+  gfloat beam_alpha;
 } Mt3Decoding;
 
-#define MT3_DECODING_GREEDY ((Mt3Decoding){0, 0.0f, 0, 1.0f, 0, NULL})
+#define MT3_DECODING_GREEDY ((Mt3Decoding){0, 0.0f, 0, 1.0f, 0, NULL, 1, 0.0f})
 
 gboolean mt3_decoding_equal (const Mt3Decoding *a, const Mt3Decoding *b);
 

@@ -30,6 +30,8 @@ typedef struct {
   guint cuda_device_id;
   guint n_threads; /* 0: all cores allowed. The first to open decides. */
   guint batch_size; /* slots; 0: the backend's choice. The first decides. */
+  guint beam_size; /* the most beams that a window will be searched with;
+                      0 or 1: no search */
 } Mt3EngineOptions;
 
 /* What an engine has done and is; all counters since it opened. */
@@ -39,6 +41,7 @@ typedef struct {
   const gchar *fallback; /* why AUTO did not choose CUDA, or NULL */
   Mt3Precision precision;
   guint n_slots;
+  guint max_beams; /* of a window */
   guint n_streams;
   guint64 windows;
   guint64 tokens;

@@ -11,6 +11,7 @@
 
 #include "engine/cuda-module.h"
 #include "engine/model-search.h"
+#include "error.h"
 
 /* A request for one engine: the key it is shared under and what loads it. An
  * engine that may go on on the CPU when CUDA fails is another than one that
@@ -182,6 +183,41 @@ share_engine (Request *request, GError **error)
   }
 }
 
+/* NULL, with the reason. For whom it is no use the model is not even read: this
+ * happens for every element of a process that has an engine on the CPU. */
+static Mt3Engine *
+open_cuda (Request *request, const Mt3EngineOptions *options, GError **error)
+{
+  if (options->beam_size > 1) {
+    g_set_error_literal (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED,
+        "The CUDA engine has no beam search: use device=cpu, or beam-size=1");
+    return NULL;
+  }
+  if (mt3_cuda_module_load (options->cuda_device_id, error) == NULL)
+    return NULL;
+  return share_engine (request, error);
+}
+
+static Mt3Engine *
+open_cpu (Request *request, const Mt3EngineOptions *options, GError **error)
+{
+  Mt3Engine *engine = share_engine (request, error);
+  Mt3EngineStats stats;
+
+  if (engine == NULL)
+    return NULL;
+  mt3_engine_get_stats (engine, &stats);
+  if (options->beam_size <= stats.max_beams)
+    return engine;
+  g_set_error (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED,
+      "beam-size=%u: the engine that others opened for this model searches "
+      "with "
+      "%u at most: let them have a batch-size of %u or more",
+      options->beam_size, stats.max_beams, options->beam_size);
+  mt3_engine_unref (engine);
+  return NULL;
+}
+
 Mt3Engine *
 mt3_engine_open (const Mt3EngineOptions *options, GError **error)
 {
@@ -201,20 +237,21 @@ mt3_engine_open (const Mt3EngineOptions *options, GError **error)
   if (options->device != MT3_DEVICE_AUTO)
     request.precision = resolve_precision (options->precision, options->device);
   request.options.n_slots = options->batch_size;
+  if (options->batch_size > 0)
+    request.options.n_slots = MAX (options->batch_size, options->beam_size);
   request.options.n_threads = options->n_threads;
   request.options.device_id = options->cuda_device_id;
-  if (options->device != MT3_DEVICE_AUTO)
-    return share_engine (&request, error);
+  if (options->device == MT3_DEVICE_CPU)
+    return open_cpu (&request, options, error);
+  if (options->device == MT3_DEVICE_CUDA)
+    return open_cuda (&request, options, error);
 
-  /* Without CUDA the model is not even read for it: this happens for every
-   * element of a process that has an engine on the CPU. */
-  if (mt3_cuda_module_load (options->cuda_device_id, &cuda_error) != NULL)
-    engine = share_engine (&request, &cuda_error);
+  engine = open_cuda (&request, options, &cuda_error);
   if (engine != NULL)
     return engine;
   request.device = MT3_DEVICE_CPU;
   request.precision = resolve_precision (options->precision, MT3_DEVICE_CPU);
-  engine = share_engine (&request, error);
+  engine = open_cpu (&request, options, error);
   if (engine != NULL)
     mt3_engine_set_fallback (engine, cuda_error->message);
   return engine;

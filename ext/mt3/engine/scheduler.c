@@ -86,17 +86,24 @@ mt3_scheduler_cancel (Mt3Scheduler *self, Mt3Stream *stream)
     g_cond_signal (&self->work);
 }
 
-/* The next waiting job of the stream whose turn it is. */
+/* The next waiting job of the stream whose turn it is, if there is room for it.
+ * Those that need less wait behind it, or it might wait for ever. */
 static Mt3Job *
 take_turn (Mt3Scheduler *self)
 {
   Mt3Stream *stream = g_queue_peek_head (&self->ready);
+  guint *beam_size;
   Mt3Job *job;
 
   if (stream == NULL)
     return NULL;
-  set_ready (self, stream, FALSE);
   job = stream->next->data;
+  beam_size = &job->decoding.beam_size;
+  *beam_size = CLAMP (*beam_size, 1, MAX (self->backend->max_beams, 1));
+  if (self->n_beams + *beam_size > self->backend->n_slots)
+    return NULL;
+  self->n_beams += *beam_size;
+  set_ready (self, stream, FALSE);
   job->state = MT3_JOB_RUNNING;
   find_next (stream, stream->next->next);
   set_ready (self, stream, stream->next != NULL);
@@ -110,6 +117,7 @@ leave_slot (Mt3Scheduler *self, guint slot)
 
   self->slots[slot] = NULL;
   self->n_running--;
+  self->n_beams -= job->decoding.beam_size;
   job->stream->n_running--;
   g_cond_broadcast (&job->stream->changed);
   if (job->cancelled) {
@@ -301,6 +309,7 @@ adopt (Mt3Scheduler *self, Mt3Backend *backend)
   stats->description = g_intern_string (backend->description);
   stats->precision = backend->precision;
   stats->n_slots = backend->n_slots;
+  stats->max_beams = MAX (backend->max_beams, 1);
   backend->memory (backend, &stats->host_bytes, &stats->device_bytes);
 }
 

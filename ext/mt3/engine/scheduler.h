@@ -29,7 +29,8 @@ typedef enum {
  * @link: its place in its stream's jobs
  * @window: kept until there is a result, so that another backend can begin
  *   again when this one fails; NULL then
- * @decoding: a copy of its own, max_tokens resolved
+ * @decoding: a copy of its own, max_tokens resolved; beam_size when its turn
+ *   comes
  * @cancelled: flushed while running: out of its stream's jobs, freed by the
  *   scheduler
  */
@@ -69,6 +70,7 @@ struct _Mt3Scheduler {
   GQueue streams; /* all */
   GQueue ready; /* those with waiting jobs; the head has the next turn */
   guint n_running; /* slots in use */
+  guint n_beams; /* of the windows in them, together */
   guint n_cancelled; /* of these, those that nobody waits for */
   Mt3EngineStats stats;
 };

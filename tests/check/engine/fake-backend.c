@@ -162,6 +162,9 @@ fake_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
     g_assert_true (slot->state == SLOT_FREE);
     g_assert_cmpuint (window->decoding.max_tokens, >, 0);
     g_assert_cmpuint (window->decoding.max_tokens, <=, fake_config.max_tokens);
+    g_assert_cmpuint (window->decoding.beam_size, >=, 1);
+    g_assert_cmpuint (
+        window->decoding.beam_size, <=, MAX (backend->max_beams, 1));
     g_assert_cmpuint (window->n_frames, >, 0);
     slot->state = SLOT_ACTIVE;
     slot->name = (guint) window->samples[0];
@@ -183,15 +186,21 @@ static void
 log_decode (FakeBackend *self)
 {
   FakeLog *log = self->log;
-  guint n_active = 0;
+  guint n_active = 0, n_beams = 0;
 
+  for (guint i = 0; i < self->base.n_slots; i++) {
+    if (self->slots[i].state != SLOT_ACTIVE)
+      continue;
+    n_active++;
+    n_beams += self->slots[i].decoding.beam_size;
+  }
+  g_assert_cmpuint (n_beams, <=, self->base.n_slots);
   if (log == NULL)
     return;
-  for (guint i = 0; i < self->base.n_slots; i++)
-    n_active += self->slots[i].state == SLOT_ACTIVE;
   g_mutex_lock (&log->lock);
   g_string_append_c (log->calls, 'D');
   log->max_active = MAX (log->max_active, n_active);
+  log->max_beams = MAX (log->max_beams, n_beams);
   log->is_held = log->hold;
   g_cond_broadcast (&log->changed);
   while (log->hold)
@@ -311,6 +320,7 @@ fake_backend_new (const FakeOptions *options, FakeLog *log)
   self->log = log;
   base->name = options->name ? options->name : "fake";
   base->n_slots = MAX (options->n_slots, 1);
+  base->max_beams = options->max_beams;
   base->prefill_batch = MAX (options->prefill_batch, 1);
   base->decode_steps = MAX (options->decode_steps, 1);
   base->description = g_strdup_printf ("%u fake slots", base->n_slots);

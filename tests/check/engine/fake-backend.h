@@ -24,6 +24,7 @@ typedef struct {
   GArray *prefilled; /* guint: the windows' names, in order */
   guint max_batch; /* windows in one prefill */
   guint max_active; /* slots in one decode */
+  guint max_beams; /* in one decode, of all windows */
   guint n_released; /* unfinished slots that were released */
   gboolean closed;
 } FakeLog;
@@ -46,6 +47,7 @@ void fake_log_let_go (FakeLog *log);
 typedef struct {
   const gchar *name;
   guint n_slots;
+  guint max_beams;
   guint prefill_batch;
   guint decode_steps;
   guint prefill_us;

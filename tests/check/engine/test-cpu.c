@@ -10,15 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/cpu/forward.h"
 #include "engine/engine.h"
 
 #define N_WINDOWS 10
 
 static const Mt3Decoding decoding = {40, 0.0f, 0, 1.0f, 0, NULL};
+static const Mt3Decoding searched = {
+    40, 0.0f, 0, 1.0f, 0, NULL, .beam_size = 3, .beam_alpha = 0.6f};
 static const Mt3Decoding drawn = {40, 1.0f, 20, 0.9f, 5, NULL};
 
 static Mt3Engine *
-open_cpu (guint n_threads, guint n_slots, Mt3Precision precision)
+open_for (const Mt3Decoding *how, guint n_threads, guint n_slots,
+    Mt3Precision precision)
 {
   Mt3EngineOptions options = {
       .model_file = g_getenv ("MT3_TINY_MODEL"),
@@ -26,12 +30,19 @@ open_cpu (guint n_threads, guint n_slots, Mt3Precision precision)
       .precision = precision,
       .n_threads = n_threads,
       .batch_size = n_slots,
+      .beam_size = how->beam_size,
   };
   g_autoptr (GError) error = NULL;
   Mt3Engine *engine = mt3_engine_open (&options, &error);
 
   g_assert_no_error (error);
   return engine;
+}
+
+static Mt3Engine *
+open_cpu (guint n_threads, guint n_slots, Mt3Precision precision)
+{
+  return open_for (&decoding, n_threads, n_slots, precision);
 }
 
 /* A chord that differs from window to window; the last window is short. */
@@ -109,21 +120,22 @@ static const struct {
 } modes[] = {
     {MT3_PRECISION_EXACT, &decoding},
     {MT3_PRECISION_EXACT, &drawn},
+    {MT3_PRECISION_EXACT, &searched},
     {MT3_PRECISION_FAST, &decoding},
 };
 
 START_TEST (test_results_depend_on_the_window_alone)
 {
   Mt3Precision precision = modes[_i].precision;
-  g_autoptr (Mt3Engine) alone = open_cpu (1, 1, precision);
-  g_autoptr (GPtrArray) expected = run_streams (alone, modes[_i].decoding, 1);
+  const Mt3Decoding *how = modes[_i].decoding;
+  g_autoptr (Mt3Engine) alone = open_for (how, 1, 1, precision);
+  g_autoptr (GPtrArray) expected = run_streams (alone, how, 1);
 
   g_clear_pointer (&alone, mt3_engine_unref);
   for (guint l = 0; l < G_N_ELEMENTS (loads); l++) {
     g_autoptr (Mt3Engine) engine =
-        open_cpu (loads[l].n_threads, loads[l].n_slots, precision);
-    g_autoptr (GPtrArray) found =
-        run_streams (engine, modes[_i].decoding, loads[l].n_streams);
+        open_for (how, loads[l].n_threads, loads[l].n_slots, precision);
+    g_autoptr (GPtrArray) found = run_streams (engine, how, loads[l].n_streams);
 
     for (guint i = 0; i < found->len; i++)
       check_equal (g_ptr_array_index (found, i),
@@ -148,6 +160,82 @@ START_TEST (test_a_window_is_the_same_after_a_flush)
     check_equal (transcript, g_ptr_array_index (expected, 0));
     mt3_stream_set_flushing (stream, TRUE);
     mt3_stream_set_flushing (stream, FALSE);
+  }
+}
+END_TEST
+
+/* As if nothing else were decoded: what a search does to the texts beside it
+ * shows in none. */
+START_TEST (test_a_search_changes_nothing_beside_it)
+{
+  g_autoptr (Mt3Engine) engine =
+      open_for (&searched, 2, 7, MT3_PRECISION_EXACT);
+  g_autoptr (GPtrArray) greedy = run_streams (engine, &decoding, 1);
+  g_autoptr (GPtrArray) search = run_streams (engine, &searched, 1);
+  g_autoptr (Mt3Stream) a = mt3_stream_new (engine, &decoding, N_WINDOWS);
+  g_autoptr (Mt3Stream) b = mt3_stream_new (engine, &searched, N_WINDOWS);
+
+  for (guint i = 0; i < N_WINDOWS; i++) {
+    mt3_stream_push (a, make_window (mt3_engine_config (engine), i), NULL);
+    mt3_stream_push (b, make_window (mt3_engine_config (engine), i), NULL);
+  }
+  for (guint i = 0; i < N_WINDOWS; i++) {
+    g_autoptr (Mt3Transcript) x = NULL;
+    g_autoptr (Mt3Transcript) y = NULL;
+
+    mt3_stream_pop (a, &x, NULL);
+    mt3_stream_pop (b, &y, NULL);
+    check_equal (x, g_ptr_array_index (greedy, i));
+    check_equal (y, g_ptr_array_index (search, i));
+  }
+}
+END_TEST
+
+/* Feeds a text to the network, without any search, and compares each token's
+ * log-probability with the transcript's. */
+static void
+check_log_probs (
+    Mt3CpuForward *forward, const Mt3Transcript *transcript, gpointer cross)
+{
+  g_autofree guint8 *self = g_malloc0 (mt3_cpu_forward_self_bytes (forward));
+  guint token = MT3_TOKEN_START;
+
+  for (guint i = 0; i < transcript->n_tokens; i++) {
+    Mt3CpuDecoderRow row = {token, i, self, cross};
+    gfloat normaliser;
+    gsize largest;
+
+    mt3_cpu_forward_step (forward, &row, 1);
+    normaliser = forward->kernels->log_sum_exp (
+        forward->logits.data, forward->config.vocab_size, &largest);
+    token = transcript->tokens[i];
+    ck_assert_float_eq (
+        transcript->log_probs[i], forward->logits.data[token] - normaliser);
+  }
+}
+
+/* Beams that part must take all of their past with them, and nothing else. */
+START_TEST (test_a_text_that_was_searched_is_as_probable_as_it_is_alone)
+{
+  g_autoptr (Mt3Model) model =
+      mt3_model_open (g_getenv ("MT3_TINY_MODEL"), NULL);
+  g_autoptr (Mt3CpuForward) forward = mt3_cpu_forward_new (
+      model, MT3_PRECISION_EXACT, mt3_cpu_kernels (NULL), 1, 1, NULL);
+  g_autofree guint8 *cross = g_malloc0 (mt3_cpu_forward_cross_bytes (forward));
+  Mt3Decoding how = searched;
+  g_autoptr (Mt3Engine) engine = NULL;
+  g_autoptr (GPtrArray) found = NULL;
+
+  how.beam_size = MT3_MAX_BEAMS;
+  engine = open_for (&how, 2, 2 * MT3_MAX_BEAMS, MT3_PRECISION_EXACT);
+  found = run_streams (engine, &how, 1);
+  for (guint i = 0; i < N_WINDOWS; i++) {
+    g_autofree Mt3Window *window = make_window (&forward->config, i);
+
+    mt3_cpu_forward_log_mel (forward, window->samples, window->n_frames);
+    mt3_cpu_forward_encode (forward);
+    mt3_cpu_forward_cross (forward, cross);
+    check_log_probs (forward, g_ptr_array_index (found, i), cross);
   }
 }
 END_TEST
@@ -208,6 +296,8 @@ START_TEST (test_how_the_application_rounds_does_not_matter)
 }
 END_TEST
 
+static const Mt3Decoding *const decodings[] = {&decoding, &drawn, &searched};
+
 /* The end, and every third token. */
 static Mt3TokenSet *
 every_third_token (guint vocab_size)
@@ -236,8 +326,8 @@ count_outside (GPtrArray *transcripts, const Mt3TokenSet *set)
 
 START_TEST (test_only_allowed_tokens_are_chosen)
 {
-  Mt3Decoding how = _i == 0 ? decoding : drawn;
-  g_autoptr (Mt3Engine) engine = open_cpu (2, 4, MT3_PRECISION_EXACT);
+  Mt3Decoding how = *decodings[_i];
+  g_autoptr (Mt3Engine) engine = open_for (&how, 2, 4, MT3_PRECISION_EXACT);
   g_autoptr (Mt3TokenSet) set =
       every_third_token (mt3_engine_config (engine)->vocab_size);
   g_autoptr (GPtrArray) free_choice = run_streams (engine, &how, 1);
@@ -252,8 +342,8 @@ END_TEST
 
 START_TEST (test_allowing_all_tokens_changes_nothing)
 {
-  Mt3Decoding how = _i == 0 ? decoding : drawn;
-  g_autoptr (Mt3Engine) engine = open_cpu (2, 4, MT3_PRECISION_EXACT);
+  Mt3Decoding how = *decodings[_i];
+  g_autoptr (Mt3Engine) engine = open_for (&how, 2, 4, MT3_PRECISION_EXACT);
   guint vocab_size = mt3_engine_config (engine)->vocab_size;
   g_autoptr (Mt3TokenSet) all = mt3_token_set_new (vocab_size);
   g_autoptr (GPtrArray) expected = run_streams (engine, &how, 1);
@@ -280,8 +370,13 @@ main (void)
   tcase_add_loop_test (
       tcase, test_results_depend_on_the_window_alone, 0, G_N_ELEMENTS (modes));
   tcase_add_test (tcase, test_a_window_is_the_same_after_a_flush);
-  tcase_add_loop_test (tcase, test_only_allowed_tokens_are_chosen, 0, 2);
-  tcase_add_loop_test (tcase, test_allowing_all_tokens_changes_nothing, 0, 2);
+  tcase_add_loop_test (
+      tcase, test_only_allowed_tokens_are_chosen, 0, G_N_ELEMENTS (decodings));
+  tcase_add_loop_test (tcase, test_allowing_all_tokens_changes_nothing, 0,
+      G_N_ELEMENTS (decodings));
+  tcase_add_test (tcase, test_a_search_changes_nothing_beside_it);
+  tcase_add_test (
+      tcase, test_a_text_that_was_searched_is_as_probable_as_it_is_alone);
   tcase_add_test (tcase, test_another_seed_draws_other_tokens);
   tcase_add_test (tcase, test_probabilities_are_those_among_all_tokens);
   tcase_add_test (tcase, test_how_the_application_rounds_does_not_matter);

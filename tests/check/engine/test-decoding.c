@@ -63,6 +63,129 @@ START_TEST (test_decodings_are_equal_when_all_they_say_is)
 }
 END_TEST
 
+START_TEST (test_searches_are_equal_when_size_and_alpha_are)
+{
+  Mt3Decoding search = fake_greedy, other;
+
+  search.beam_size = 4;
+  search.beam_alpha = 0.6f;
+  other = search;
+  ck_assert (mt3_decoding_equal (&search, &other));
+  other.beam_size = 5;
+  ck_assert (!mt3_decoding_equal (&search, &other));
+  other = search;
+  other.beam_alpha = 0.7f;
+  ck_assert (!mt3_decoding_equal (&search, &other));
+}
+END_TEST
+
+/* Beams */
+
+static Mt3Decoding
+searching (guint beam_size)
+{
+  Mt3Decoding decoding = fake_greedy;
+
+  decoding.beam_size = beam_size;
+  return decoding;
+}
+
+START_TEST (test_each_beam_of_a_window_takes_the_room_of_a_window)
+{
+  g_autoptr (FakeLog) log = fake_log_new ();
+  FakeOptions options = {.n_slots = 10, .max_beams = 10};
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  Mt3Decoding decoding = searching (4);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &decoding, 9);
+
+  for (guint i = 0; i < 9; i++)
+    fake_push (stream, i, i, 20);
+  for (guint i = 0; i < 9; i++)
+    fake_expect (stream, i, i, 20);
+  ck_assert_uint_eq (log->max_active, 2);
+  ck_assert_uint_eq (log->max_beams, 8);
+}
+END_TEST
+
+START_TEST (test_windows_beside_a_search_take_turns_with_it)
+{
+  g_autoptr (FakeLog) log = fake_log_new ();
+  FakeOptions options = {.n_slots = 6, .max_beams = 6};
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  Mt3Decoding decoding = searching (4);
+  g_autoptr (Mt3Stream) search = mt3_stream_new (engine, &decoding, 9);
+  g_autoptr (Mt3Stream) greedy = mt3_stream_new (engine, &fake_greedy, 9);
+
+  for (guint i = 0; i < 9; i++) {
+    fake_push (search, i, i, 20);
+    fake_push (greedy, i, i, 20);
+  }
+  for (guint i = 0; i < 9; i++) {
+    fake_expect (search, i, i, 20);
+    fake_expect (greedy, i, i, 20);
+  }
+  ck_assert_uint_eq (log->max_beams, 5);
+}
+END_TEST
+
+/* One that needs all slots would never find them free if others could go
+ * first. */
+START_TEST (test_a_window_that_needs_room_keeps_its_turn)
+{
+  g_autoptr (FakeLog) log = fake_log_new ();
+  FakeOptions options = {.n_slots = 4, .max_beams = 4};
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  Mt3Decoding decoding = searching (4);
+  g_autoptr (Mt3Stream) greedy = mt3_stream_new (engine, &fake_greedy, 9);
+  g_autoptr (Mt3Stream) search = mt3_stream_new (engine, &decoding, 9);
+
+  fake_log_hold (log);
+  fake_push (greedy, 0, 100, 20);
+  fake_log_wait_until_held (log);
+  fake_push (search, 0, 200, 20);
+  for (guint i = 1; i < 6; i++)
+    fake_push (greedy, i, 100 + i, 20);
+  fake_log_let_go (log);
+  fake_expect (search, 0, 200, 20);
+  for (guint i = 0; i < 6; i++)
+    fake_expect (greedy, i, 100 + i, 20);
+  ck_assert_uint_eq (g_array_index (log->prefilled, guint, 1), 200);
+}
+END_TEST
+
+START_TEST (test_a_flushed_search_leaves_its_room)
+{
+  g_autoptr (FakeLog) log = fake_log_new ();
+  FakeOptions options = {.n_slots = 4, .max_beams = 4};
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  Mt3Decoding decoding = searching (4);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &decoding, 9);
+
+  fake_log_hold (log);
+  fake_push (stream, 0, 1, 20);
+  fake_log_wait_until_held (log);
+  mt3_stream_set_flushing (stream, TRUE);
+  mt3_stream_set_flushing (stream, FALSE);
+  fake_push (stream, 0, 2, 20);
+  fake_log_let_go (log);
+  fake_expect (stream, 0, 2, 20);
+}
+END_TEST
+
+START_TEST (test_a_window_has_no_more_beams_than_the_backend)
+{
+  g_autoptr (FakeLog) log = fake_log_new ();
+  FakeOptions options = {.n_slots = 4, .max_beams = _i};
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  Mt3Decoding decoding = searching (8);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &decoding, 9);
+
+  fake_push (stream, 0, 1, 20);
+  fake_expect (stream, 0, 1, 20);
+  ck_assert_uint_eq (log->max_beams, MAX (_i, 1));
+}
+END_TEST
+
 /* References */
 
 START_TEST (test_a_stream_needs_no_reference_of_its_maker)
@@ -209,6 +332,13 @@ main (void)
 
   suite_add_tcase (suite, tcase);
   tcase_add_test (tcase, test_decodings_are_equal_when_all_they_say_is);
+  tcase_add_test (tcase, test_searches_are_equal_when_size_and_alpha_are);
+  tcase_add_test (tcase, test_each_beam_of_a_window_takes_the_room_of_a_window);
+  tcase_add_test (tcase, test_windows_beside_a_search_take_turns_with_it);
+  tcase_add_test (tcase, test_a_window_that_needs_room_keeps_its_turn);
+  tcase_add_test (tcase, test_a_flushed_search_leaves_its_room);
+  tcase_add_loop_test (
+      tcase, test_a_window_has_no_more_beams_than_the_backend, 0, 4);
   tcase_add_test (tcase, test_a_stream_needs_no_reference_of_its_maker);
   tcase_add_test (tcase, test_a_window_keeps_what_it_was_pushed_with);
   tcase_add_test (tcase, test_a_flush_drops_the_references_of_its_windows);

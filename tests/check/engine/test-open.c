@@ -34,6 +34,7 @@ mt3_cpu_backend_open (
   FakeOptions fake = {
       .name = "cpu",
       .n_slots = options->n_slots,
+      .max_beams = options->n_slots,
       .fail_decode = cpu.fail_decode,
   };
   Mt3Backend *backend;
@@ -403,6 +404,60 @@ START_TEST (test_cuda_devices_are_engines_of_their_own)
 }
 END_TEST
 
+START_TEST (test_cuda_refuses_a_search)
+{
+  Mt3EngineOptions options = request (MT3_DEVICE_CUDA, MT3_PRECISION_AUTO);
+  g_autoptr (GError) error = NULL;
+
+  install_module ("good");
+  options.beam_size = 4;
+  ck_assert_ptr_null (mt3_engine_open (&options, &error));
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED));
+  ck_assert_ptr_nonnull (strstr (error->message, "device=cpu"));
+}
+END_TEST
+
+START_TEST (test_for_a_search_auto_takes_the_cpu_and_says_why)
+{
+  Mt3EngineOptions options = request (MT3_DEVICE_AUTO, MT3_PRECISION_AUTO);
+  g_autoptr (Mt3Engine) engine = NULL;
+  Mt3EngineStats stats;
+
+  install_module ("good");
+  options.beam_size = 2;
+  engine = open_engine (&options);
+  mt3_engine_get_stats (engine, &stats);
+  ck_assert_str_eq (stats.device, "cpu");
+  ck_assert_int_eq (stats.precision, MT3_PRECISION_EXACT);
+  ck_assert_ptr_nonnull (strstr (stats.fallback, "beam"));
+}
+END_TEST
+
+START_TEST (test_a_search_has_slots_enough_for_its_beams)
+{
+  Mt3EngineOptions options = request (MT3_DEVICE_CPU, MT3_PRECISION_EXACT);
+  g_autoptr (Mt3Engine) engine = NULL;
+
+  options.batch_size = 2;
+  options.beam_size = 5;
+  engine = open_engine (&options);
+  ck_assert_uint_eq (cpu.options.n_slots, 5);
+}
+END_TEST
+
+START_TEST (test_an_engine_with_too_few_slots_is_not_shared_for_a_search)
+{
+  Mt3EngineOptions options = request (MT3_DEVICE_CPU, MT3_PRECISION_EXACT);
+  g_autoptr (Mt3Engine) first = open_engine (&options);
+  g_autoptr (GError) error = NULL;
+
+  options.beam_size = 3;
+  ck_assert_ptr_null (mt3_engine_open (&options, &error));
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED));
+  ck_assert_ptr_nonnull (strstr (error->message, "batch-size of 3 or more"));
+}
+END_TEST
+
 /* What can be wrong with the module, and the words that say so. NULL: there is
  * none. */
 static const struct {
@@ -550,6 +605,11 @@ device_tests (void)
   tcase_add_checked_fixture (tcase, setup, teardown);
   tcase_add_loop_test (tcase, test_a_bad_model_fails_on_every_device,
       MT3_DEVICE_AUTO, MT3_DEVICE_CUDA + 1);
+  tcase_add_test (tcase, test_cuda_refuses_a_search);
+  tcase_add_test (tcase, test_for_a_search_auto_takes_the_cpu_and_says_why);
+  tcase_add_test (tcase, test_a_search_has_slots_enough_for_its_beams);
+  tcase_add_test (
+      tcase, test_an_engine_with_too_few_slots_is_not_shared_for_a_search);
   tcase_add_test (tcase, test_auto_takes_cuda_when_it_can);
   tcase_add_test (tcase, test_cuda_devices_are_engines_of_their_own);
   tcase_add_loop_test (

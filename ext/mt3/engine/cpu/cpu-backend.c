@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "engine/beam.h"
 #include "engine/cpu/memory.h"
 #include "engine/sampler.h"
 #include "error.h"
@@ -17,33 +18,78 @@
  * few enough to stay within 400 MiB with the published model. */
 #define DEFAULT_SLOTS 24
 
-/* A free slot keeps self-attention memory of so many tokens, at most. */
+/* A free history keeps memory of so many tokens, at most. */
 #define KEPT_TOKENS 192
 
+/* Self-attention keys and values of a text that is being written. */
+typedef struct {
+  guint8 *self;
+  guint n_touched; /* tokens whose memory is resident */
+  gboolean taken;
+} History;
+
+/* A window. Its live texts have a history each: one, or the beams of a search,
+ * whose histories are in the order of the beams. */
 typedef struct {
   gboolean active;
   Mt3Decoding decoding;
   guint64 index; /* of the window, for the draw */
   guint n_tokens;
-  guint n_touched; /* tokens whose memory in self is resident */
   guint16 *tokens; /* max_tokens of the model */
   gfloat *log_probs;
   gboolean ended;
   guint8 *cross; /* keys and values of the window */
-  guint8 *self; /* and of the tokens */
+  History *histories[MT3_MAX_BEAMS]; /* beam_size of them */
+  Mt3BeamSearch *search; /* NULL: greedy or drawn */
 } Slot;
+
+/* What becomes of a row's logits. */
+typedef struct {
+  Slot *slot;
+  guint beam;
+  Mt3BeamCandidate *candidates; /* of a search */
+} RowChoice;
 
 typedef struct {
   Mt3Backend base;
   Mt3CpuForward *forward;
   Slot *slots;
+  History *histories; /* as many as slots */
   Mt3CpuDecoderRow *rows; /* of a step */
-  guint *row_slots;
-  Mt3Candidate *candidates; /* [thread][vocab_size] */
+  RowChoice *choices; /* of its rows */
+  Mt3BeamCandidate *continuations; /* of its searches */
+  Mt3Candidate *candidates; /* of draws, [thread][vocab_size] */
   guint8 *cross; /* of all slots */
-  guint8 *self;
-  gsize cross_bytes, self_bytes; /* of a slot */
+  guint8 *self; /* of all histories */
+  gsize cross_bytes, self_bytes; /* of one of them */
 } CpuBackend;
+
+static void
+take_histories (CpuBackend *backend, Slot *slot)
+{
+  History *history = backend->histories;
+
+  for (guint i = 0; i < slot->decoding.beam_size; history++) {
+    if (history->taken)
+      continue;
+    history->taken = TRUE;
+    slot->histories[i++] = history;
+  }
+}
+
+static void
+begin_texts (CpuBackend *backend, Slot *slot)
+{
+  const Mt3Decoding *decoding = &slot->decoding;
+
+  slot->active = TRUE;
+  slot->n_tokens = 0;
+  slot->ended = FALSE;
+  take_histories (backend, slot);
+  if (decoding->beam_size > 1)
+    slot->search = mt3_beam_search_new (
+        decoding->beam_size, decoding->beam_alpha, decoding->max_tokens);
+}
 
 static gboolean
 cpu_prefill (Mt3Backend *base, const Mt3BackendWindow *windows, guint n_windows,
@@ -59,29 +105,35 @@ cpu_prefill (Mt3Backend *base, const Mt3BackendWindow *windows, guint n_windows,
         backend->forward, window->samples, window->n_frames);
     mt3_cpu_forward_encode (backend->forward);
     mt3_cpu_forward_cross (backend->forward, slot->cross);
-    slot->active = TRUE;
     slot->decoding = window->decoding;
     slot->decoding.max_tokens =
         MIN (window->decoding.max_tokens, backend->forward->config.max_tokens);
+    slot->decoding.beam_size = MAX (window->decoding.beam_size, 1);
     slot->index = window->index;
-    slot->n_tokens = 0;
-    slot->ended = FALSE;
+    begin_texts (backend, slot);
   }
   return TRUE;
 }
 
-/* The token that follows row @i, and whether the slot goes on. */
+/* The token that follows row @i, and whether the slot goes on; of a search,
+ * those that may follow. */
 static void
 choose_token (gpointer data, gsize i, gsize thread)
 {
   CpuBackend *backend = data;
   const Mt3CpuForward *forward = backend->forward;
+  const RowChoice *choice = &backend->choices[i];
   guint n = forward->config.vocab_size;
   const gfloat *logits = mt3_row (&forward->logits, i);
-  Slot *slot = &backend->slots[backend->row_slots[i]];
+  Slot *slot = choice->slot;
   gsize token;
   gfloat normaliser = forward->kernels->log_sum_exp (logits, n, &token);
 
+  if (slot->search != NULL) {
+    mt3_beam_search_rank (slot->search, choice->beam, logits, n, normaliser,
+        slot->decoding.allowed, choice->candidates);
+    return;
+  }
   if (slot->decoding.temperature > 0.0f)
     token = mt3_sampler_draw (logits, n, &slot->decoding, slot->index,
         slot->n_tokens, backend->candidates + thread * n);
@@ -99,21 +151,99 @@ choose_token (gpointer data, gsize i, gsize thread)
 }
 
 static guint
+last_token (const Slot *slot, guint beam)
+{
+  if (slot->n_tokens == 0)
+    return MT3_TOKEN_START;
+  return slot->search != NULL ? mt3_beam_search_last (slot->search, beam)->token
+                              : slot->tokens[slot->n_tokens - 1];
+}
+
+/* The rows of a window follow each other. */
+static guint
 gather_rows (CpuBackend *backend)
 {
+  Mt3BeamCandidate *continuations = backend->continuations;
   guint n = 0;
 
   for (guint i = 0; i < backend->base.n_slots; i++) {
-    const Slot *slot = &backend->slots[i];
+    Slot *slot = &backend->slots[i];
+    guint n_texts = slot->search != NULL ? slot->search->n_live : 1;
 
     if (!slot->active)
       continue;
-    backend->rows[n] = (Mt3CpuDecoderRow){
-        slot->n_tokens > 0 ? slot->tokens[slot->n_tokens - 1] : MT3_TOKEN_START,
-        slot->n_tokens, slot->self, slot->cross};
-    backend->row_slots[n++] = i;
+    for (guint beam = 0; beam < n_texts; beam++, n++) {
+      History *history = slot->histories[beam];
+
+      history->n_touched = MAX (history->n_touched, slot->n_tokens + 1);
+      backend->rows[n] = (Mt3CpuDecoderRow){
+          last_token (slot, beam), slot->n_tokens, history->self, slot->cross};
+      backend->choices[n] = (RowChoice){slot, beam, continuations};
+      if (slot->search != NULL)
+        continuations += mt3_beam_search_n_candidates (slot->search);
+    }
   }
   return n;
+}
+
+/* The @to-th of the histories that a search had @before its last step gets what
+ * is in the @from-th. Only the first @n_before of them are of texts; these part
+ * late, so little is not there already. */
+static void
+copy_history (CpuBackend *backend, const Slot *slot, History *const *before,
+    guint from, guint to, guint n_before)
+{
+  guint n_tokens = slot->search->n_tokens - 1, first = 0;
+
+  /* The start token has a place too, before those of the text. */
+  if (to < n_before)
+    first = 1 + mt3_beam_search_in_common (slot->search, n_tokens, from, to);
+  mt3_cpu_forward_copy_tokens (backend->forward, before[from]->self,
+      before[to]->self, first, n_tokens + 1);
+}
+
+/* The live texts go on from the @n_before there were before the step: the first
+ * that goes on from one keeps its history, the others get copies in those that
+ * nobody keeps. */
+static void
+follow_texts (CpuBackend *backend, Slot *slot, guint n_before)
+{
+  const Mt3BeamSearch *search = slot->search;
+  History *before[MT3_MAX_BEAMS];
+  gboolean kept[MT3_MAX_BEAMS] = {FALSE};
+  guint spare = 0;
+
+  memcpy (before, slot->histories, sizeof before);
+  for (guint beam = 0; beam < search->n_live; beam++) {
+    guint parent = mt3_beam_search_last (search, beam)->parent;
+
+    slot->histories[beam] = kept[parent] ? NULL : before[parent];
+    kept[parent] = TRUE;
+  }
+  for (guint beam = 0; beam < search->n_beams; beam++) {
+    if (beam < search->n_live && slot->histories[beam] != NULL)
+      continue;
+    while (kept[spare])
+      spare++;
+    if (beam < search->n_live)
+      copy_history (backend, slot, before,
+          mt3_beam_search_last (search, beam)->parent, spare, n_before);
+    slot->histories[beam] = before[spare++];
+  }
+}
+
+/* The step of a search, once the rows of its live texts have been ranked. */
+static void
+step_search (CpuBackend *backend, Slot *slot, Mt3BeamCandidate *candidates)
+{
+  Mt3BeamSearch *search = slot->search;
+  guint n_before = search->n_live;
+
+  slot->active = mt3_beam_search_step (
+      search, candidates, n_before * mt3_beam_search_n_candidates (search));
+  slot->n_tokens = search->n_tokens;
+  if (slot->active)
+    follow_texts (backend, slot, n_before);
 }
 
 static gboolean
@@ -130,9 +260,16 @@ cpu_decode (Mt3Backend *base, guint n_steps, guint *finished, guint *n_finished,
       break;
     mt3_cpu_forward_step (backend->forward, backend->rows, n_rows);
     mt3_pool_run (backend->forward->pool, choose_token, backend, n_rows);
-    for (guint i = 0; i < n_rows; i++)
-      if (!backend->slots[backend->row_slots[i]].active)
-        finished[(*n_finished)++] = backend->row_slots[i];
+    for (guint i = 0; i < n_rows; i++) {
+      const RowChoice *choice = &backend->choices[i];
+
+      if (choice->beam > 0)
+        continue;
+      if (choice->slot->search != NULL)
+        step_search (backend, choice->slot, choice->candidates);
+      if (!choice->slot->active)
+        finished[(*n_finished)++] = choice->slot - backend->slots;
+    }
   }
   return TRUE;
 }
@@ -140,10 +277,14 @@ cpu_decode (Mt3Backend *base, guint n_steps, guint *finished, guint *n_finished,
 static void
 cpu_result (Mt3Backend *base, guint slot_number, Mt3BackendResult *result)
 {
-  const Slot *slot = &((CpuBackend *) base)->slots[slot_number];
+  Slot *slot = &((CpuBackend *) base)->slots[slot_number];
+  guint n_tokens = slot->n_tokens;
 
+  if (slot->search != NULL)
+    n_tokens = mt3_beam_search_read (
+        slot->search, slot->tokens, slot->log_probs, &slot->ended);
   *result = (Mt3BackendResult){
-      slot->n_tokens, slot->tokens, slot->log_probs, slot->ended, FALSE};
+      n_tokens, slot->tokens, slot->log_probs, slot->ended, FALSE};
 }
 
 static void
@@ -152,13 +293,18 @@ cpu_release (Mt3Backend *base, guint slot_number)
   CpuBackend *backend = (CpuBackend *) base;
   Slot *slot = &backend->slots[slot_number];
 
-  slot->n_touched = MAX (slot->n_touched, slot->n_tokens);
-  if (slot->n_touched > KEPT_TOKENS) {
-    mt3_memory_discard (slot->self, backend->self_bytes);
-    slot->n_touched = 0;
+  for (guint i = 0; i < slot->decoding.beam_size; i++) {
+    History *history = slot->histories[i];
+
+    if (history->n_touched > KEPT_TOKENS) {
+      mt3_memory_discard (history->self, backend->self_bytes);
+      history->n_touched = 0;
+    }
+    history->taken = FALSE;
   }
+  g_clear_pointer (&slot->search, mt3_beam_search_free);
   slot->active = FALSE;
-  slot->n_tokens = 0;
+  slot->decoding.beam_size = 0;
 }
 
 static void
@@ -167,14 +313,11 @@ cpu_memory (Mt3Backend *base, guint64 *host, guint64 *device)
   CpuBackend *backend = (CpuBackend *) base;
   const Mt3CpuForward *forward = backend->forward;
 
-  *host = forward->weights->n_bytes + forward->n_bytes;
-  for (guint i = 0; i < base->n_slots; i++) {
-    const Slot *slot = &backend->slots[i];
-
-    *host += backend->cross_bytes + backend->self_bytes /
-                                        forward->config.max_tokens *
-                                        MAX (slot->n_touched, slot->n_tokens);
-  }
+  *host = forward->weights->n_bytes + forward->n_bytes +
+          base->n_slots * backend->cross_bytes;
+  for (guint i = 0; i < base->n_slots; i++)
+    *host += backend->self_bytes / forward->config.max_tokens *
+             backend->histories[i].n_touched;
   *device = 0;
 }
 
@@ -186,13 +329,16 @@ cpu_close (Mt3Backend *base)
   for (guint i = 0; backend->slots != NULL && i < base->n_slots; i++) {
     g_free (backend->slots[i].tokens);
     g_free (backend->slots[i].log_probs);
+    mt3_beam_search_free (backend->slots[i].search);
   }
   mt3_memory_free (backend->cross, backend->cross_bytes * base->n_slots);
   mt3_memory_free (backend->self, backend->self_bytes * base->n_slots);
   mt3_cpu_forward_free (backend->forward);
   g_free (backend->slots);
+  g_free (backend->histories);
   g_free (backend->rows);
-  g_free (backend->row_slots);
+  g_free (backend->choices);
+  g_free (backend->continuations);
   g_free (backend->candidates);
   g_free (base->description);
   g_free (backend);
@@ -227,6 +373,7 @@ make_slots (CpuBackend *backend, guint n_slots, GError **error)
   const Mt3Config *config = &forward->config;
 
   backend->base.n_slots = n_slots;
+  backend->base.max_beams = MIN (n_slots, MT3_MAX_BEAMS);
   backend->cross_bytes = mt3_cpu_forward_cross_bytes (forward);
   backend->self_bytes = mt3_cpu_forward_self_bytes (forward);
   backend->cross = mt3_memory_new (backend->cross_bytes * n_slots,
@@ -238,8 +385,11 @@ make_slots (CpuBackend *backend, guint n_slots, GError **error)
   if (backend->self == NULL)
     return FALSE;
   backend->slots = g_new0 (Slot, n_slots);
+  backend->histories = g_new0 (History, n_slots);
   backend->rows = g_new (Mt3CpuDecoderRow, n_slots);
-  backend->row_slots = g_new (guint, n_slots);
+  backend->choices = g_new (RowChoice, n_slots);
+  backend->continuations =
+      g_new (Mt3BeamCandidate, n_slots * 2 * backend->base.max_beams);
   backend->candidates = g_new (
       Mt3Candidate, mt3_pool_n_threads (forward->pool) * config->vocab_size);
   for (guint i = 0; i < n_slots; i++) {
@@ -248,7 +398,7 @@ make_slots (CpuBackend *backend, guint n_slots, GError **error)
     slot->tokens = g_new (guint16, config->max_tokens);
     slot->log_probs = g_new (gfloat, config->max_tokens);
     slot->cross = backend->cross + i * backend->cross_bytes;
-    slot->self = backend->self + i * backend->self_bytes;
+    backend->histories[i].self = backend->self + i * backend->self_bytes;
   }
   return TRUE;
 }

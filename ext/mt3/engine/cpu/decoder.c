@@ -5,6 +5,8 @@
  */
 #include "engine/cpu/parallel.h"
 
+#include <string.h>
+
 typedef struct {
   Mt3CpuForward *forward;
   const Mt3CpuDecoderRow *rows;
@@ -141,4 +143,21 @@ mt3_cpu_forward_step (
       &forward->logits, n_rows, MT3_STORE);
   forward->times.decoder += g_get_monotonic_time () - start;
   forward->times.decoder_steps++;
+}
+
+void
+mt3_cpu_forward_copy_tokens (const Mt3CpuForward *forward, gconstpointer from,
+    gpointer to, guint first, guint end)
+{
+  const Mt3Config *config = &forward->config;
+  gsize n_parts = 2 * config->n_heads * config->decoder_layers;
+  gsize part_bytes = mt3_cpu_forward_self_bytes (forward) / n_parts;
+  gsize token_bytes = part_bytes / config->max_tokens;
+
+  for (gsize part = 0; part < n_parts; part++) {
+    gsize start = part * part_bytes + first * token_bytes;
+
+    memcpy ((guint8 *) to + start, (const guint8 *) from + start,
+        (end - first) * token_bytes);
+  }
 }

@@ -96,6 +96,11 @@ void mt3_cpu_forward_log_mel (
 void mt3_cpu_forward_encode (Mt3CpuForward *forward);
 void mt3_cpu_forward_cross (Mt3CpuForward *forward, gpointer cross);
 
+/* Copies the keys and values of the tokens at the positions from @first on and
+ * before @end. */
+void mt3_cpu_forward_copy_tokens (const Mt3CpuForward *forward,
+    gconstpointer from, gpointer to, guint first, guint end);
+
 /* One row of a decoder step. */
 typedef struct {
   guint token; /* decoder input */
