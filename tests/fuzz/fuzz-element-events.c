@@ -302,9 +302,12 @@ start (Play *play)
           F32) ", rate = 16000, channels = 1, layout = interleaved");
 }
 
+/* The harness frees what it answers queries with before it stops the element,
+ * whose task may ask at any time. */
 static void
 stop (Play *play)
 {
+  gst_element_set_state (play->element, GST_STATE_NULL);
   gst_element_set_bus (play->element, NULL);
   gst_bus_set_flushing (play->bus, TRUE);
   gst_harness_teardown (play->harness);

@@ -37,9 +37,12 @@ fixture_new (const gchar *model_file)
   return fixture;
 }
 
+/* The harness frees what it answers queries with before it stops the element,
+ * whose task may ask at any time. */
 void
 fixture_free (Fixture *fixture)
 {
+  gst_element_set_state (fixture->element, GST_STATE_NULL);
   gst_element_set_bus (fixture->element, NULL);
   gst_bus_set_flushing (fixture->bus, TRUE);
   gst_harness_teardown (fixture->harness);
