@@ -1,214 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * decode-attention.cu: one query against the cached keys and values of its
- * slot. All time goes into streaming the cache, so a block (one row and head)
- * has as many 16-byte loads in flight as registers allow, and those that do
- * not depend on the kernel before start ahead of it.
- *
- * Eight lanes hold one key or value (8 dimensions each); the 32 groups of
- * eight take keys by turns, each with a softmax of its own, and meet at the
- * end. Which group takes which key depends on the key alone.
+ * decode-attention.cu: the attention of a decode step as a kernel of its own,
+ * one block a row and head.
  */
-#include "device.cuh"
-
-#define THREADS 256
-#define WARPS (THREADS / 32)
-#define GROUPS (THREADS / 8)
-#define DIM MT3_CUDA_HEAD_DIM
-#define MINUS_INFINITY -1e30f /* finite: no NaN from a group without keys */
-
-/* Eight dimensions of a key or value as the cache holds them. */
-template <bool EXACT> struct Vector8;
-
-template <> struct Vector8<false> {
-  uint4 v;
-  __device__ __forceinline__ void
-  load (const void *cache, int i)
-  {
-    v = load_once (static_cast<const __half *> (cache) + i);
-  }
-  __device__ __forceinline__ void
-  unpack (float (&f)[8]) const
-  {
-    const __half2 *h = reinterpret_cast<const __half2 *> (&v);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const float2 pair = __half22float2 (h[i]);
-      f[2 * i] = pair.x;
-      f[2 * i + 1] = pair.y;
-    }
-  }
-};
-
-template <> struct Vector8<true> {
-  uint4 v[2];
-  __device__ __forceinline__ void
-  load (const void *cache, int i)
-  {
-    v[0] = load_once (static_cast<const float *> (cache) + i);
-    v[1] = load_once (static_cast<const float *> (cache) + i + 4);
-  }
-  __device__ __forceinline__ void
-  unpack (float (&f)[8]) const
-  {
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      f[4 * i] = __uint_as_float (v[i].x);
-      f[4 * i + 1] = __uint_as_float (v[i].y);
-      f[4 * i + 2] = __uint_as_float (v[i].z);
-      f[4 * i + 3] = __uint_as_float (v[i].w);
-    }
-  }
-};
-
-/* Keys that a group loads at once. */
-template <bool EXACT> constexpr int batch_keys = EXACT ? 4 : 8;
-
-template <bool EXACT> struct Batch {
-  Vector8<EXACT> key[batch_keys<EXACT>], value[batch_keys<EXACT>];
-
-  /* Loads keys key0 + u * GROUPS that lie in [first, last). */
-  __device__ __forceinline__ void
-  load (const void *keys, const void *values, int key0, int first, int last)
-  {
-#pragma unroll
-    for (int u = 0; u < batch_keys<EXACT>; u++) {
-      const int at = key0 + u * GROUPS;
-      if (at >= first && at < last) {
-        key[u].load (keys, at * DIM + threadIdx.x % 8 * 8);
-        value[u].load (values, at * DIM + threadIdx.x % 8 * 8);
-      }
-    }
-  }
-};
-
-/* Softmax-weighted sum of values so far. */
-struct Partial {
-  float max = MINUS_INFINITY;
-  float sum = 0.0f;
-  float out[8] = {};
-
-  __device__ __forceinline__ void
-  rescale (float new_max)
-  {
-    const float factor = __expf (max - new_max);
-    max = new_max;
-    sum *= factor;
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      out[i] *= factor;
-  }
-};
-
-template <bool EXACT>
-static __device__ __forceinline__ float
-exponential (float x)
-{
-  return EXACT ? expf (x) : __expf (x);
-}
-
-template <bool EXACT>
-static __device__ __forceinline__ void
-add_batch (Partial &partial, const Batch<EXACT> &batch, const float (&q)[8],
-    int key0, int length)
-{
-  float score[batch_keys<EXACT>];
-  float max = partial.max;
-
-#pragma unroll
-  for (int u = 0; u < batch_keys<EXACT>; u++) {
-    float key[8];
-    batch.key[u].unpack (key);
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      sum += q[i] * key[i];
-#pragma unroll
-    for (int step = 4; step > 0; step /= 2)
-      sum += __shfl_xor_sync (0xffffffffu, sum, step);
-    score[u] = key0 + u * GROUPS < length ? sum : MINUS_INFINITY;
-    max = fmaxf (max, score[u]);
-  }
-  partial.rescale (max);
-#pragma unroll
-  for (int u = 0; u < batch_keys<EXACT>; u++)
-    if (key0 + u * GROUPS < length) {
-      const float weight = exponential<EXACT> (score[u] - max);
-      float value[8];
-      batch.value[u].unpack (value);
-      partial.sum += weight;
-#pragma unroll
-      for (int i = 0; i < 8; i++)
-        partial.out[i] += weight * value[i];
-    }
-}
-
-/* Joins the four groups of a warp; every lane gets the result for its
- * dimensions. */
-static __device__ __forceinline__ void
-join_groups (Partial &partial)
-{
-#pragma unroll
-  for (int step = 8; step < 32; step *= 2) {
-    const float max =
-        fmaxf (partial.max, __shfl_xor_sync (0xffffffffu, partial.max, step));
-    partial.rescale (max);
-    partial.sum += __shfl_xor_sync (0xffffffffu, partial.sum, step);
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      partial.out[i] += __shfl_xor_sync (0xffffffffu, partial.out[i], step);
-  }
-}
-
-struct Shared {
-  float max[WARPS], sum[WARPS];
-  float out[WARPS][DIM];
-};
-
-/* Joins the warps and stores the row's 64 results of this head. */
-template <bool EXACT>
-static __device__ __forceinline__ void
-join_warps (const Mt3CudaDecodeAttention &a, Shared &shared,
-    const Partial &partial, int row, int head)
-{
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-
-  if (lane < 8) {
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      shared.out[warp][lane * 8 + i] = partial.out[i];
-    if (lane == 0) {
-      shared.max[warp] = partial.max;
-      shared.sum[warp] = partial.sum;
-    }
-  }
-  __syncthreads ();
-  if (threadIdx.x >= DIM / 2)
-    return;
-
-  float max = shared.max[0];
-#pragma unroll
-  for (int w = 1; w < WARPS; w++)
-    max = fmaxf (max, shared.max[w]);
-  float sum = 0.0f, out0 = 0.0f, out1 = 0.0f;
-#pragma unroll
-  for (int w = 0; w < WARPS; w++) {
-    const float factor = exponential<EXACT> (shared.max[w] - max);
-    sum += factor * shared.sum[w];
-    out0 += factor * shared.out[w][2 * threadIdx.x];
-    out1 += factor * shared.out[w][2 * threadIdx.x + 1];
-  }
-  store2<EXACT> (a.out,
-      ((size_t) row * a.n_heads + head) * DIM + 2 * threadIdx.x, out0 / sum,
-      out1 / sum);
-}
+#include "decode-attention.cuh"
 
 template <bool EXACT>
 static __global__ void
-__launch_bounds__ (THREADS, 2)
+__launch_bounds__ (ATTENTION_THREADS, 2)
     decode_attention_kernel (const Mt3CudaDecodeAttention a)
 {
-  __shared__ Shared shared;
+  __shared__ AttentionShared shared;
   constexpr int stretch = GROUPS * batch_keys<EXACT>;
   const int head = blockIdx.x, row = blockIdx.y;
   const int group = threadIdx.x / 8;
@@ -246,10 +48,10 @@ __launch_bounds__ (THREADS, 2)
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     const float4 v = __ldcg (from + i);
-    q[4 * i] = v.x * factor;
-    q[4 * i + 1] = v.y * factor;
-    q[4 * i + 2] = v.z * factor;
-    q[4 * i + 3] = v.w * factor;
+    q[4 * i] = __fmul_rn (v.x, factor);
+    q[4 * i + 1] = __fmul_rn (v.y, factor);
+    q[4 * i + 2] = __fmul_rn (v.z, factor);
+    q[4 * i + 3] = __fmul_rn (v.w, factor);
   }
   add_batch (partial, batch, q, group, length);
   for (int key0 = stretch; key0 < length; key0 += stretch) {
@@ -257,7 +59,11 @@ __launch_bounds__ (THREADS, 2)
     add_batch (partial, batch, q, key0 + group, length);
   }
   join_groups (partial);
-  join_warps<EXACT> (a, shared, partial, row, head);
+  const float2 out = join_warps<EXACT> (shared, partial, 1);
+  if (threadIdx.x < 32)
+    store2<EXACT> (a.out,
+        ((size_t) row * a.n_heads + head) * DIM + 2 * threadIdx.x, out.x,
+        out.y);
 }
 
 cudaError_t
@@ -268,5 +74,5 @@ mt3_cuda_decode_attention (
 
   return launch_kernel (args->out.lo ? decode_attention_kernel<true>
                                      : decode_attention_kernel<false>,
-      grid, dim3 (THREADS), 0, launch, *args);
+      grid, dim3 (ATTENTION_THREADS), 0, launch, *args);
 }

@@ -179,22 +179,22 @@ finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
     float v1, float2 before, int slot, int position)
 {
   if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
-    v0 += before.x;
-    v1 += before.y;
+    v0 = __fadd_rn (v0, before.x);
+    v1 = __fadd_rn (v1, before.y);
     if (column >= a.x_width) {
       *cross_query (a, row, column - a.x_width) = make_float2 (v0, v1);
       return false;
     }
     const size_t i = (size_t) row * a.x_width + column;
     *reinterpret_cast<float2 *> (a.x + i) = make_float2 (v0, v1);
-    float squares = v0 * v0 + v1 * v1;
+    float squares = sum_of_squares (v0, v1);
     for (int step = 4; step > 0; step /= 2)
       squares += __shfl_xor_sync (0xffffffffu, squares, step);
     if (threadIdx.x % 8 == 0)
       a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
     return store2<EXACT> (a.out, i, v0, v1);
   } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
-    const float own = gelu (v0) * v1;
+    const float own = __fmul_rn (gelu (v0), v1);
     const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
     return threadIdx.x % 2 == 0 &&
            store2<EXACT> (
@@ -318,9 +318,9 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
       }
       const float factor = info.factor[pass * 8 + r];
       const int row = row0 + pass * 8 + r;
-      if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column, v0 * factor,
-              v1 * factor, before[i], info.slot[pass * 8 + r],
-              info.position[pass * 8 + r]))
+      if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column,
+              __fmul_rn (v0, factor), __fmul_rn (v1, factor), before[i],
+              info.slot[pass * 8 + r], info.position[pass * 8 + r]))
         a.rows[row].overflow = 1;
     }
   }

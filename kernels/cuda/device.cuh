@@ -211,13 +211,24 @@ norm_factor (float sum, int width)
   return rsqrtf (sum / width + 1e-6f);
 }
 
+/* Where a product and a sum could become one operation, as here and below, the
+ * code says whether: kernels that compute the same must make the same bits. */
+static __device__ __forceinline__ float
+sum_of_squares (float a, float b)
+{
+  return __fmaf_rn (b, b, __fmul_rn (a, a));
+}
+
 /* The tanh form of GELU. */
 static __device__ __forceinline__ float
 gelu (float x)
 {
-  const float inner = 0.79788456080286536f * (x + 0.044715f * x * x * x);
+  const float cube = __fmul_rn (__fmul_rn (x, x), x);
+  const float inner =
+      __fmul_rn (0.79788456080286536f, __fmaf_rn (0.044715f, cube, x));
   /* tanh (z) = 1 - 2 / (exp (2 z) + 1), without tanhf's branches */
-  return 0.5f * x * (2.0f - 2.0f / (__expf (2.0f * inner) + 1.0f));
+  return __fmul_rn (__fmul_rn (0.5f, x),
+      2.0f - 2.0f / (__expf (__fmul_rn (2.0f, inner)) + 1.0f));
 }
 
 /* Returns the error of this launch, and not of anything before it. */

@@ -426,19 +426,29 @@ check_config (const Mt3Config *config, GError **error)
   return FALSE;
 }
 
-/* Dependent launch needs Hopper; GST_MT3_CUDA_DEPENDENT_LAUNCH=0 is the way out
- * should a driver have trouble with it. */
+/* Whether GST_MT3_CUDA_<WHAT>, a way of launching that is new in Hopper, is
+ * wanted; unless it says 0 or 1, @by_default. */
 static gboolean
-describe (Mt3CudaBackend *self, gboolean *dependent, GError **error)
+is_wanted (const gchar *variable, gboolean by_default)
 {
-  const gchar *wish = g_getenv ("GST_MT3_CUDA_DEPENDENT_LAUNCH");
+  const gchar *value = g_getenv (variable);
+
+  return value != NULL ? g_str_equal (value, "1") : by_default;
+}
+
+static gboolean
+describe (Mt3CudaBackend *self, Mt3CudaLaunches *launches, GError **error)
+{
   struct cudaDeviceProp properties;
 
   if (!mt3_cuda_check (
           cudaGetDeviceProperties (&properties, (int) self->device_id),
           "ask for the device's properties", error))
     return FALSE;
-  *dependent = properties.major >= 9 && g_strcmp0 (wish, "0") != 0;
+  launches->dependent = properties.major >= 9 &&
+                        is_wanted ("GST_MT3_CUDA_DEPENDENT_LAUNCH", TRUE);
+  launches->clusters =
+      properties.major >= 9 && is_wanted ("GST_MT3_CUDA_CLUSTERS", FALSE);
   self->parent.description = g_strdup_printf (
       "%s, sm_%d%d", properties.name, properties.major, properties.minor);
   return TRUE;
@@ -453,7 +463,7 @@ lane_limit (void)
 }
 
 static gboolean
-open_lanes (Mt3CudaBackend *self, gboolean dependent, GError **error)
+open_lanes (Mt3CudaBackend *self, Mt3CudaLaunches launches, GError **error)
 {
   const guint n_slots = self->slots.n_slots;
 
@@ -464,7 +474,7 @@ open_lanes (Mt3CudaBackend *self, gboolean dependent, GError **error)
         MAX (LANE_WINDOWS, (n_slots + self->n_lanes - 1) / self->n_lanes);
 
     if (!mt3_cuda_lane_init (&self->lanes[i], self->weights, &self->slots,
-            capacity, dependent, error))
+            capacity, launches, error))
       return FALSE;
   }
   return TRUE;
@@ -492,10 +502,10 @@ open_all (
 {
   const Mt3Config *config = mt3_model_config (self->model);
   const gboolean exact = options->precision == MT3_PRECISION_EXACT;
-  gboolean dependent;
+  Mt3CudaLaunches launches;
 
   if (!check_config (config, error) || !use_device (self, error) ||
-      !describe (self, &dependent, error))
+      !describe (self, &launches, error))
     return FALSE;
   self->weights = mt3_cuda_weights_new (self->model, exact, error);
   if (self->weights == NULL ||
@@ -503,7 +513,7 @@ open_all (
           &self->slots, config, exact, options->n_slots, error) ||
       !mt3_cuda_prefill_init (&self->prefill, self->weights, &self->slots,
           MIN (PREFILL_BATCH, self->slots.n_slots), error) ||
-      !open_lanes (self, dependent, error))
+      !open_lanes (self, launches, error))
     return FALSE;
   open_slots (self);
   mt3_model_release_pages (self->model);

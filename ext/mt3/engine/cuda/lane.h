@@ -5,7 +5,8 @@
  * latency, run beside the other's attention, which waits for bandwidth.
  *
  * A run is: the rows' states to the device, some steps, what they made back.
- * A step is captured into CUDA graphs, one for each of a few row counts.
+ * Where the device allows it the steps are one kernel of clusters; elsewhere a
+ * step is captured into CUDA graphs, one for each of a few row counts.
  */
 #pragma once
 
@@ -18,6 +19,12 @@ G_BEGIN_DECLS
 
 /* Steps of one run at most. */
 #define MT3_CUDA_RUN_STEPS 64
+
+/* How kernels are launched; see mt3_cuda_lane_init(). */
+typedef struct {
+  gboolean dependent;
+  gboolean clusters;
+} Mt3CudaLaunches;
 
 /**
  * Mt3CudaLane:
@@ -33,7 +40,7 @@ typedef struct {
   Mt3CudaMemory memory;
   cudaStream_t stream;
   cudaEvent_t done;
-  gboolean dependent;
+  Mt3CudaLaunches launches;
   gboolean in_flight;
   guint capacity;
   guint n_rows;
@@ -48,9 +55,11 @@ typedef struct {
   Mt3CudaPlanes planes, attended, gated;
 } Mt3CudaLane;
 
-/* @dependent: use programmatic dependent launch. Builds all graphs. */
+/* @launches: whether programmatic dependent launch and clusters may be used;
+ * clusters are where the device and the model allow them. Builds all graphs. */
 gboolean mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
-    Mt3CudaSlots *slots, guint capacity, gboolean dependent, GError **error);
+    Mt3CudaSlots *slots, guint capacity, Mt3CudaLaunches launches,
+    GError **error);
 void mt3_cuda_lane_clear (Mt3CudaLane *self);
 
 /* Starts @n_steps (1 .. MT3_CUDA_RUN_STEPS) steps of the first @n_rows of
