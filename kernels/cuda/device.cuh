@@ -54,6 +54,12 @@ split2 (float v0, float v1)
   return p;
 }
 
+static __device__ __forceinline__ bool
+fits_half (float v0, float v1)
+{
+  return fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f;
+}
+
 /* Stores two neighbouring activations at element `i` (even). TRUE when one of
  * them does not fit float16. */
 template <bool EXACT>
@@ -67,7 +73,55 @@ store2 (const Mt3CudaPlanes &out, size_t i, float v0, float v1)
   *reinterpret_cast<uint32_t *> (static_cast<__half *> (out.hi) + i) = p.hi;
   if (EXACT)
     *reinterpret_cast<uint32_t *> (static_cast<__half *> (out.lo) + i) = p.lo;
-  return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
+  return !fits_half (v0, v1);
+}
+
+/* Among four neighbouring lanes: v[j] of lane i and v[i] of lane j change
+ * places. */
+static __device__ __forceinline__ void
+transpose4 (uint32_t (&v)[4])
+{
+#pragma unroll
+  for (int step = 1; step <= 2; step *= 2)
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const int low = step == 1 ? i * 2 : i, high = low + step;
+      const bool upper = threadIdx.x & step;
+      const uint32_t other =
+          __shfl_xor_sync (0xffffffffu, upper ? v[low] : v[high], step);
+      if (upper)
+        v[low] = other;
+      else
+        v[high] = other;
+    }
+}
+
+/* Stores 32 neighbouring activations of the split form from element `i` on,
+ * whose lanes have of each 8 two, as mma() leaves them: 16 bytes a lane. TRUE
+ * when one of them does not fit float16. */
+static __device__ __forceinline__ bool
+store32 (const Mt3CudaPlanes &out, size_t i, const float (&v)[4][2])
+{
+  constexpr float scale = activation_scale<true> ();
+  const size_t at = i + threadIdx.x % 4 * 8;
+  uint32_t hi[4], lo[4];
+  bool fits = true;
+
+#pragma unroll
+  for (int c = 0; c < 4; c++) {
+    const float v0 = v[c][0] * scale, v1 = v[c][1] * scale;
+    const Half2Planes p = split2<true> (v0, v1);
+    hi[c] = p.hi;
+    lo[c] = p.lo;
+    fits &= fits_half (v0, v1);
+  }
+  transpose4 (hi);
+  transpose4 (lo);
+  *reinterpret_cast<uint4 *> (static_cast<__half *> (out.hi) + at) =
+      make_uint4 (hi[0], hi[1], hi[2], hi[3]);
+  *reinterpret_cast<uint4 *> (static_cast<__half *> (out.lo) + at) =
+      make_uint4 (lo[0], lo[1], lo[2], lo[3]);
+  return !fits;
 }
 
 /* d [16, 8] += a [16, 16] b [16, 8], float16 operands, float32 sums. Turing
@@ -229,6 +283,26 @@ gelu (float x)
   /* tanh (z) = 1 - 2 / (exp (2 z) + 1), without tanhf's branches */
   return __fmul_rn (__fmul_rn (0.5f, x),
       2.0f - 2.0f / (__expf (__fmul_rn (2.0f, inner)) + 1.0f));
+}
+
+static inline int
+device_attribute (cudaDeviceAttr attribute)
+{
+  int device = 0, value = 0;
+  cudaGetDevice (&device);
+  cudaDeviceGetAttribute (&value, attribute, device);
+  return value;
+}
+
+/* Multiprocessors of the device when it is of compute capability 9.0, which
+ * has kernels of its own; else 0. */
+static inline int
+hopper_processors (void)
+{
+  return device_attribute (cudaDevAttrComputeCapabilityMajor) == 9 &&
+                 device_attribute (cudaDevAttrComputeCapabilityMinor) == 0
+             ? device_attribute (cudaDevAttrMultiProcessorCount)
+             : 0;
 }
 
 /* Returns the error of this launch, and not of anything before it. */

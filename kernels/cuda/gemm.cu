@@ -6,14 +6,14 @@
  * the other multiplies. hi * hi is summed apart from hi * lo + lo * hi, which
  * count 1 / SPLIT.
  */
-#include "device.cuh"
+#include "gemm-epilogue.cuh"
+#include "gemm-hopper.h"
 
 #define ROWS 128 /* of a block */
 #define COLUMNS 64
 #define TERMS 32 /* of k, in one stage */
 #define THREADS 128
 #define ROW_TILES 4 /* of 16 rows, a warp */
-#define COLUMN_TILES 4 /* of 8 columns, a warp */
 #define CHUNKS (TERMS / 8) /* of 16 bytes in one row of a stage */
 #define PLANE ((ROWS + COLUMNS) * TERMS) /* halves: a, then w */
 #define STAGE (2 * PLANE) /* hi, then lo */
@@ -119,95 +119,15 @@ multiply_stage (Sums &sums, Sums &cross, const __half *stage)
 
 /* ------------------------------------------------------------ results */
 
-/* x = addend + product, its planes, and the sums of squares of the warp's 32
- * columns. v: the warp's columns of one row, two of each 8 in this lane. */
-static __device__ __forceinline__ bool
-finish_add (
-    const Mt3CudaGemm &a, int row, int column0, float (&v)[COLUMN_TILES][2])
+static __device__ __forceinline__ void
+load_addend (
+    const Mt3CudaGemm &a, int row, int column0, float2 (&addend)[COLUMN_TILES])
 {
-  const int lane = threadIdx.x % 32;
-  const size_t addend = (size_t) (row % a.addend_rows) * a.n;
-  bool overflow = false;
-  float squares = 0.0f;
-
+  const float *from = a.addend + (size_t) (row % a.addend_rows) * a.n + column0;
 #pragma unroll
-  for (int c = 0; c < COLUMN_TILES; c++) {
-    const int column = column0 + c * 8 + lane % 4 * 2;
-    const size_t i = (size_t) row * a.n + column;
-    float2 x = *reinterpret_cast<const float2 *> (a.addend + addend + column);
-    x.x += v[c][0];
-    x.y += v[c][1];
-    *reinterpret_cast<float2 *> (a.x + i) = x;
-    overflow |= store2<true> (a.out, i, x.x, x.y);
-    squares += x.x * x.x + x.y * x.y;
-  }
-  squares += __shfl_xor_sync (0xffffffffu, squares, 1);
-  squares += __shfl_xor_sync (0xffffffffu, squares, 2);
-  if (lane % 4 == 0)
-    a.out_squares[(size_t) row * (a.n / 32) + column0 / 32] = squares;
-  return overflow;
-}
-
-/* Two neighbouring keys or values to the cross cache of the window's slot. */
-static __device__ __forceinline__ bool
-finish_cross (const Mt3CudaGemm &a, int row, int column, float v0, float v1)
-{
-  const int inner = a.n_heads * MT3_CUDA_HEAD_DIM;
-  const int layer = column / (2 * inner), kv = column / inner % 2;
-  const int head = column % inner / MT3_CUDA_HEAD_DIM;
-  const size_t i = (size_t) a.slots[row / a.frames] * a.cache_slot +
-                   ((((size_t) layer * a.n_heads + head) * 2 + kv) * a.frames +
-                       row % a.frames) *
-                       MT3_CUDA_HEAD_DIM +
-                   column % MT3_CUDA_HEAD_DIM;
-
-  if (!a.cache_half) {
-    *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) =
-        make_float2 (v0, v1);
-    return !(fabsf (v0) < INFINITY && fabsf (v1) < INFINITY);
-  }
-  *reinterpret_cast<__half2 *> (static_cast<__half *> (a.cache) + i) =
-      __floats2half2_rn (v0, v1);
-  return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
-}
-
-/* gelu (even) * odd; lanes of even number store the pair of themselves and the
- * lane beside them. */
-static __device__ __forceinline__ bool
-finish_gated (const Mt3CudaGemm &a, int row, int column, float v0, float v1)
-{
-  const float own = gelu (v0) * v1;
-  const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
-
-  if (threadIdx.x % 2 != 0)
-    return false;
-  return store2<true> (
-      a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
-}
-
-template <Mt3CudaEpilogue EPILOGUE>
-static __device__ __forceinline__ bool
-finish_row (
-    const Mt3CudaGemm &a, int row, int column0, float (&v)[COLUMN_TILES][2])
-{
-  bool overflow = false;
-
-  if constexpr (EPILOGUE == MT3_CUDA_ADD) {
-    overflow = finish_add (a, row, column0, v);
-  } else {
-#pragma unroll
-    for (int c = 0; c < COLUMN_TILES; c++) {
-      const int column = column0 + c * 8 + threadIdx.x % 4 * 2;
-      if constexpr (EPILOGUE == MT3_CUDA_CROSS_KV)
-        overflow |= finish_cross (a, row, column, v[c][0], v[c][1]);
-      else if constexpr (EPILOGUE == MT3_CUDA_GATED)
-        overflow |= finish_gated (a, row, column, v[c][0], v[c][1]);
-      else
-        overflow |=
-            store2<true> (a.out, (size_t) row * a.n + column, v[c][0], v[c][1]);
-    }
-  }
-  return overflow;
+  for (int c = 0; c < COLUMN_TILES; c++)
+    addend[c] =
+        *reinterpret_cast<const float2 *> (from + c * 8 + threadIdx.x % 4 * 2);
 }
 
 template <Mt3CudaEpilogue EPILOGUE>
@@ -228,15 +148,18 @@ finish (const Mt3CudaGemm &a, const Sums &sums, const Sums &cross,
       const int tile_row = row0 + r * 16 + half * 8 + lane / 4;
       const float factor = factors[tile_row] / activation_scale<true> ();
       float v[COLUMN_TILES][2];
+      float2 addend[COLUMN_TILES] = {};
+      row = blockIdx.y * ROWS + tile_row;
+      if constexpr (EPILOGUE == MT3_CUDA_ADD)
+        load_addend (a, row, column0, addend);
 #pragma unroll
       for (int c = 0; c < COLUMN_TILES; c++)
 #pragma unroll
         for (int i = 0; i < 2; i++) {
           v[c][i] = sums[r][c][half * 2 + i] +
                     cross[r][c][half * 2 + i] * (1.0f / SPLIT);
-          v[c][i] *= factor;
+          v[c][i] = v[c][i] * factor + (i ? addend[c].y : addend[c].x);
         }
-      row = blockIdx.y * ROWS + tile_row;
       overflow |= finish_row<EPILOGUE> (a, row, column0, v);
     }
   /* A tile of 128 rows lies within one window. */
@@ -275,6 +198,8 @@ __launch_bounds__ (THREADS, 2) gemm_kernel (const Mt3CudaGemm a)
   const int n_steps = a.k / TERMS;
   Sums sums = {}, cross = {};
 
+  dependent_launch ();
+  dependent_wait ();
   for (int s = 0; s < DEVICE_STAGES - 1; s++)
     copy_stage (a, stages + s * STAGE, s * TERMS);
   load_factors (a, factors);
@@ -292,42 +217,39 @@ __launch_bounds__ (THREADS, 2) gemm_kernel (const Mt3CudaGemm a)
   finish<EPILOGUE> (a, sums, cross, factors);
 }
 
-static size_t
-shared_bytes (void)
-{
-  int device = 0, major = 0;
-  cudaGetDevice (&device);
-  cudaDeviceGetAttribute (&major, cudaDevAttrComputeCapabilityMajor, device);
-  return sizeof (__half) * STAGE * (major >= 8 ? STAGES : STAGES_TURING);
-}
-
 template <Mt3CudaEpilogue EPILOGUE>
 static cudaError_t
-launch_gemm (const Mt3CudaGemm &a, cudaStream_t stream)
+launch_gemm (const Mt3CudaGemm &a, Mt3CudaLaunch launch)
 {
   const dim3 grid (a.n / COLUMNS, a.m / ROWS);
-  const size_t shared = shared_bytes ();
+  const bool turing = device_attribute (cudaDevAttrComputeCapabilityMajor) < 8;
+  const size_t shared =
+      sizeof (__half) * STAGE * (turing ? STAGES_TURING : STAGES);
   const cudaError_t error = cudaFuncSetAttribute (gemm_kernel<EPILOGUE>,
       cudaFuncAttributeMaxDynamicSharedMemorySize, (int) shared);
 
   if (error != cudaSuccess)
     return error;
-  return launch_kernel (gemm_kernel<EPILOGUE>, grid, dim3 (THREADS), shared,
-      Mt3CudaLaunch{stream, 0}, a);
+  return launch_kernel (
+      gemm_kernel<EPILOGUE>, grid, dim3 (THREADS), shared, launch, a);
 }
 
 cudaError_t
-mt3_cuda_gemm (const Mt3CudaGemm *args, cudaStream_t stream)
+mt3_cuda_gemm (const Mt3CudaGemm *args, Mt3CudaLaunch launch)
 {
+  const int n_processors = hopper_processors ();
+
+  if (n_processors > 0 && args->tile != 1)
+    return mt3_cuda_gemm_hopper (args, n_processors, launch);
   switch (args->epilogue) {
     case MT3_CUDA_ADD:
-      return launch_gemm<MT3_CUDA_ADD> (*args, stream);
+      return launch_gemm<MT3_CUDA_ADD> (*args, launch);
     case MT3_CUDA_STORE:
-      return launch_gemm<MT3_CUDA_STORE> (*args, stream);
+      return launch_gemm<MT3_CUDA_STORE> (*args, launch);
     case MT3_CUDA_GATED:
-      return launch_gemm<MT3_CUDA_GATED> (*args, stream);
+      return launch_gemm<MT3_CUDA_GATED> (*args, launch);
     case MT3_CUDA_CROSS_KV:
-      return launch_gemm<MT3_CUDA_CROSS_KV> (*args, stream);
+      return launch_gemm<MT3_CUDA_CROSS_KV> (*args, launch);
   }
   return cudaErrorInvalidValue;
 }

@@ -166,6 +166,8 @@ typedef enum {
  * @cache_half: whether @cache is of float16, or else of float32
  * @slots: [m / frames] slot of each window
  * @overflow: [slots] set to 1 for a window in which a value left float16
+ * @tile: 0: chosen by the launcher; 1 .. MT3_CUDA_GEMM_TILES: for tests, 1 is
+ *   that of any device
  */
 typedef struct {
   Mt3CudaPlanes a, w;
@@ -184,9 +186,12 @@ typedef struct {
   int frames;
   const int *slots;
   int *overflow;
+  int tile;
 } Mt3CudaGemm;
 
-cudaError_t mt3_cuda_gemm (const Mt3CudaGemm *args, cudaStream_t stream);
+#define MT3_CUDA_GEMM_TILES 4
+
+cudaError_t mt3_cuda_gemm (const Mt3CudaGemm *args, Mt3CudaLaunch launch);
 
 /* ------------------------------------------------------- attention.cu */
 
@@ -195,14 +200,16 @@ cudaError_t mt3_cuda_gemm (const Mt3CudaGemm *args, cudaStream_t stream);
  *
  * Encoder self-attention without mask or scaling. qkv [n_windows * frames,
  * 3 * n_heads * 64] to out [n_windows * frames, n_heads * 64].
+ * @any_device: by the kernel of any device; for tests
  */
 typedef struct {
   Mt3CudaPlanes qkv, out;
   int n_windows, frames, n_heads;
+  int any_device;
 } Mt3CudaAttention;
 
 cudaError_t mt3_cuda_attention (
-    const Mt3CudaAttention *args, cudaStream_t stream);
+    const Mt3CudaAttention *args, Mt3CudaLaunch launch);
 
 /* ------------------------------------------------------------- decode */
 

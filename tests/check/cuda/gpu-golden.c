@@ -10,6 +10,7 @@
 #include "engine/cuda/lane.h"
 #include "engine/cuda/prefill.h"
 #include "engine/cuda/tables.h"
+#include "planes.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -49,13 +50,6 @@ read_array (const Test *test, const gchar *name, gsize *n)
 }
 
 static void
-check_cuda (cudaError_t result)
-{
-  if (result != cudaSuccess)
-    g_error ("%s", cudaGetErrorString (result));
-}
-
-static void
 compare (Test *test, const gchar *what, const gfloat *got,
     const gfloat *expected, gsize n, gdouble tolerance)
 {
@@ -75,34 +69,6 @@ compare (Test *test, const gchar *what, const gfloat *got,
       what, largest, at, got[at], expected[at], tolerance,
       largest <= tolerance ? "ok" : "FAILED");
   test->n_failed += largest <= tolerance ? 0 : 1;
-}
-
-static gfloat
-half_to_float (guint16 half)
-{
-  const gint exponent = half >> 10 & 31;
-  const gfloat sign = half >> 15 ? -1.0f : 1.0f;
-  const gint mantissa = half & 1023;
-
-  if (exponent == 31)
-    return mantissa ? NAN : sign * INFINITY;
-  return exponent == 0 ? sign * ldexpf (mantissa, -24)
-                       : sign * ldexpf (1024 + mantissa, exponent - 25);
-}
-
-/* Split activations as float32; see Mt3CudaPlanes. */
-static gfloat *
-read_planes (const Mt3CudaPlanes *planes, gsize n)
-{
-  g_autofree guint16 *hi = g_new (guint16, n);
-  g_autofree guint16 *lo = g_new (guint16, n);
-  gfloat *out = g_new (gfloat, n);
-
-  check_cuda (cudaMemcpy (hi, planes->hi, 2 * n, cudaMemcpyDeviceToHost));
-  check_cuda (cudaMemcpy (lo, planes->lo, 2 * n, cudaMemcpyDeviceToHost));
-  for (gsize i = 0; i < n; i++)
-    out[i] = 64.0f * (half_to_float (hi[i]) + half_to_float (lo[i]) / 2048.0f);
-  return out;
 }
 
 static void
@@ -216,8 +182,8 @@ main (int argc, char **argv)
   if (test.weights == NULL ||
       !mt3_cuda_slots_init (&test.slots, mt3_model_config (test.model), TRUE,
           N_WINDOWS, &error) ||
-      !mt3_cuda_prefill_init (
-          &test.prefill, test.weights, &test.slots, N_WINDOWS, &error) ||
+      !mt3_cuda_prefill_init (&test.prefill, test.weights, &test.slots,
+          N_WINDOWS, FALSE, &error) ||
       !mt3_cuda_lane_init (&test.lane, test.weights, &test.slots, N_WINDOWS,
           (Mt3CudaLaunches){0}, &error))
     g_error ("%s", error->message);

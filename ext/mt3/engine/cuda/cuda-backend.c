@@ -512,7 +512,8 @@ open_all (
       !mt3_cuda_slots_init (
           &self->slots, config, exact, options->n_slots, error) ||
       !mt3_cuda_prefill_init (&self->prefill, self->weights, &self->slots,
-          MIN (PREFILL_BATCH, self->slots.n_slots), error) ||
+          MIN (PREFILL_BATCH, self->slots.n_slots), launches.dependent,
+          error) ||
       !open_lanes (self, launches, error))
     return FALSE;
   open_slots (self);

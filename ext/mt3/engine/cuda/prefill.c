@@ -44,7 +44,7 @@ take_planes (
 
 gboolean
 mt3_cuda_prefill_init (Mt3CudaPrefill *self, const Mt3CudaWeights *weights,
-    Mt3CudaSlots *slots, guint batch, GError **error)
+    Mt3CudaSlots *slots, guint batch, gboolean dependent, GError **error)
 {
   const Mt3Config *config = &weights->config;
   const gsize rows = (gsize) batch * config->window_frames;
@@ -52,6 +52,7 @@ mt3_cuda_prefill_init (Mt3CudaPrefill *self, const Mt3CudaWeights *weights,
   self->weights = weights;
   self->slots = slots;
   self->batch = batch;
+  self->dependent = dependent;
   if (!mt3_cuda_check (
           cudaStreamCreateWithFlags (&self->stream, cudaStreamNonBlocking),
           "create a stream", error))
@@ -106,6 +107,13 @@ product (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
   };
 }
 
+/* Only kernels lie between the first product and the last. */
+static Mt3CudaLaunch
+launch (const Mt3CudaPrefill *self)
+{
+  return (Mt3CudaLaunch){self->stream, self->dependent};
+}
+
 /* x = addend + product, for the residual sums and the position encoding. */
 static cudaError_t
 add (const Mt3CudaPrefill *self, Mt3CudaGemm gemm, const gfloat *addend,
@@ -117,7 +125,7 @@ add (const Mt3CudaPrefill *self, Mt3CudaGemm gemm, const gfloat *addend,
   gemm.x = self->x;
   gemm.out = self->planes;
   gemm.out_squares = self->squares;
-  return mt3_cuda_gemm (&gemm, self->stream);
+  return mt3_cuda_gemm (&gemm, launch (self));
 }
 
 static cudaError_t
@@ -130,7 +138,7 @@ normalised (const Mt3CudaPrefill *self, Mt3CudaGemm gemm,
   gemm.cache = self->slots->cross;
   gemm.cache_slot = self->slots->cross_slot;
   gemm.cache_half = !self->weights->exact;
-  return mt3_cuda_gemm (&gemm, self->stream);
+  return mt3_cuda_gemm (&gemm, launch (self));
 }
 
 static cudaError_t
@@ -180,7 +188,7 @@ encoder_layer (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
       product (self, stage, n_windows, self->planes, w->qkv, 3 * inner, d),
       MT3_CUDA_STORE, self->qkv);
   if (result == cudaSuccess)
-    result = mt3_cuda_attention (&attention, self->stream);
+    result = mt3_cuda_attention (&attention, launch (self));
   if (result == cudaSuccess)
     result = add (self,
         product (self, stage, n_windows, self->attended, w->out, d, inner),

@@ -24,6 +24,7 @@ typedef struct {
 /**
  * Mt3CudaPrefill:
  * @batch: windows at most at a time
+ * @dependent: whether a kernel may start while the one before still runs
  * @n_started: batches since the start; batch i is done when its stage's event
  *   is, see mt3_cuda_prefill_is_done()
  * @n_waiting: windows of batch n_started + 1, which has not started
@@ -33,6 +34,7 @@ typedef struct {
   Mt3CudaSlots *slots;
   Mt3CudaMemory memory;
   guint batch;
+  gboolean dependent;
   guint64 n_started;
   guint64 n_done;
   guint n_waiting;
@@ -45,7 +47,7 @@ typedef struct {
 
 gboolean mt3_cuda_prefill_init (Mt3CudaPrefill *self,
     const Mt3CudaWeights *weights, Mt3CudaSlots *slots, guint batch,
-    GError **error);
+    gboolean dependent, GError **error);
 void mt3_cuda_prefill_clear (Mt3CudaPrefill *self);
 
 /* Takes a window; its samples and allowed tokens are copied. One window alone

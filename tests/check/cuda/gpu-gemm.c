@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gpu-gemm.c: the products of prefill against float64, at the widths of the
+ * published network and of our own, in every tile and for odd numbers of row
+ * tiles; and that a row's bits are the same in every tile of a kernel and in
+ * every batch. Then what each costs. Runs on a machine with a GPU.
+ *
+ * usage: gpu-gemm
+ */
+#include "mt3-cuda-kernels.h"
+#include "planes.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define N_CHECKED 24 /* rows, spread over the matrix */
+#define MOST_WINDOWS 32
+#define N_TIMED 20
+
+/* Relative to the root of the mean square of the result: 22 bits a factor,
+ * and float32 sums that the tensor cores cut off. */
+#define TOLERANCE 4e-6
+
+typedef struct {
+  const gchar *name;
+  Mt3CudaEpilogue epilogue;
+  gint n, k;
+  gboolean normalised;
+} Product;
+
+static const Product products[] = {
+    {"projection", MT3_CUDA_ADD, 512, 512, FALSE},
+    {"query, key, value", MT3_CUDA_STORE, 1152, 512, TRUE},
+    {"attention's out", MT3_CUDA_ADD, 512, 384, FALSE},
+    {"gate and up", MT3_CUDA_GATED, 2048, 512, TRUE},
+    {"down", MT3_CUDA_ADD, 512, 1024, FALSE},
+    {"cross key, value", MT3_CUDA_CROSS_KV, 6144, 512, TRUE},
+    {"own q, k, v", MT3_CUDA_STORE, 960, 320, TRUE},
+    {"own out", MT3_CUDA_ADD, 320, 320, FALSE},
+    {"own gate and up", MT3_CUDA_GATED, 1536, 320, TRUE},
+    {"own down", MT3_CUDA_ADD, 320, 768, FALSE},
+    {"own cross", MT3_CUDA_CROSS_KV, 1920, 320, TRUE},
+};
+
+typedef struct {
+  gint n_windows, frames;
+} Batch;
+
+static const Batch batches[] = {
+    {1, 128}, {3, 128}, {1, 256}, {4, 256}, {MOST_WINDOWS, 256}};
+
+/* One product on the device; host copies of what goes in. */
+typedef struct {
+  const Product *product;
+  Mt3CudaGemm args;
+  gfloat *a, *w, *addend, *squares;
+  gfloat *device_in;
+  guint n_failed;
+} Test;
+
+static void
+test_init (Test *self, const Product *p)
+{
+  const gint most = MOST_WINDOWS * 256;
+  const gsize size = (gsize) most * p->n;
+  gint slots[MOST_WINDOWS];
+  Mt3CudaGemm *args = &self->args;
+
+  self->product = p;
+  self->a = random_floats ((gsize) p->k * most, 8.0f);
+  self->w = random_floats ((gsize) p->k * p->n, 0.1f);
+  self->squares = random_floats ((gsize) most * p->k / 32, 500.0f);
+  for (gsize i = 0; i < (gsize) most * p->k / 32; i++)
+    self->squares[i] = fabsf (self->squares[i]);
+  *args = (Mt3CudaGemm){
+      .a = pack_planes (self->a, p->k, most, ACTIVATION_SCALE),
+      .w = pack_planes (self->w, p->k, p->n, 1.0f),
+      .n = p->n,
+      .k = p->k,
+      .epilogue = p->epilogue,
+      .n_heads = p->k == 320 ? 5 : 6,
+  };
+  if (p->normalised)
+    args->squares = to_device (self->squares, (gsize) most * p->k / 32);
+  if (p->epilogue == MT3_CUDA_ADD) {
+    self->addend = random_floats (size, 8.0f);
+    args->addend = to_device (self->addend, size);
+    args->addend_rows = most;
+    args->out_squares = device_block (size / 32 * sizeof (gfloat));
+  }
+  if (p->epilogue == MT3_CUDA_ADD)
+    args->x = device_block (size * sizeof (gfloat));
+  if (p->epilogue == MT3_CUDA_CROSS_KV)
+    args->cache = device_block (size * sizeof (gfloat));
+  else
+    args->out = device_planes (size);
+  for (gint i = 0; i < MOST_WINDOWS; i++)
+    slots[i] = MOST_WINDOWS - 1 - i;
+  args->slots = device_block (sizeof slots);
+  check_cuda (cudaMemcpy (
+      (gpointer) args->slots, slots, sizeof slots, cudaMemcpyHostToDevice));
+  args->overflow = device_block (sizeof slots);
+}
+
+static void
+test_clear (Test *self)
+{
+  const Mt3CudaGemm *a = &self->args;
+  const void *blocks[] = {a->a.hi, a->a.lo, a->w.hi, a->w.lo, a->squares,
+      a->addend, a->x, a->out.hi, a->out.lo, a->out_squares, a->cache, a->slots,
+      a->overflow};
+
+  for (guint i = 0; i < G_N_ELEMENTS (blocks); i++)
+    check_cuda (cudaFree ((gpointer) blocks[i]));
+  g_free (self->a);
+  g_free (self->w);
+  g_free (self->addend);
+  g_free (self->squares);
+}
+
+static void
+set_batch (Test *self, const Batch *batch)
+{
+  self->args.m = batch->n_windows * batch->frames;
+  self->args.frames = batch->frames;
+  self->args.cache_slot = (gsize) batch->frames * self->product->n;
+}
+
+/* Columns of the result. */
+static gint
+width_of (const Product *p)
+{
+  return p->epilogue == MT3_CUDA_GATED ? p->n / 2 : p->n;
+}
+
+static gdouble
+gelu (gdouble x)
+{
+  return 0.5 * x *
+         (1 + tanh (0.79788456080286536 * (x + 0.044715 * x * x * x)));
+}
+
+/* The result in float64. */
+static void
+expect_row (const Test *self, gint row, gdouble *out)
+{
+  const Product *p = self->product;
+  const gint most = MOST_WINDOWS * 256;
+  g_autofree gdouble *sums = g_new0 (gdouble, p->n);
+  gdouble squares = 0.0, factor = 1.0;
+
+  for (gint t = 0; t < p->k; t++)
+    for (gint c = 0; c < p->n; c++)
+      sums[c] += (gdouble) self->a[(gsize) t * most + row] *
+                 self->w[(gsize) t * p->n + c];
+  for (gint i = 0; i < p->k / 32; i++)
+    squares += self->squares[(gsize) row * (p->k / 32) + i];
+  if (p->normalised)
+    factor = 1.0 / sqrt (squares / p->k + 1e-6);
+  for (gint c = 0; c < p->n; c++) {
+    sums[c] *= factor;
+    if (p->epilogue == MT3_CUDA_ADD)
+      sums[c] += self->addend[(gsize) row * p->n + c];
+    if (p->epilogue != MT3_CUDA_GATED)
+      out[c] = sums[c];
+    else if (c % 2 == 1)
+      out[c / 2] = gelu (sums[c - 1]) * sums[c];
+  }
+}
+
+/* Where the cache has (row, column). */
+static gsize
+cache_offset (const Test *self, gint row, gint column)
+{
+  const Mt3CudaGemm *a = &self->args;
+  const gint inner = a->n_heads * 64;
+  const gint layer = column / (2 * inner), kv = column / inner % 2;
+  const gint slot = MOST_WINDOWS - 1 - row / a->frames;
+
+  return slot * a->cache_slot +
+         ((((gsize) layer * a->n_heads + column % inner / 64) * 2 + kv) *
+                 a->frames +
+             row % a->frames) *
+             64 +
+         column % 64;
+}
+
+/* The result [m, width], and that the other outputs agree with it. */
+static gfloat *
+read_result (Test *self)
+{
+  const Mt3CudaGemm *a = &self->args;
+  const gsize n = (gsize) a->m * width_of (self->product);
+  gfloat *out = NULL;
+  g_autofree gfloat *cache = NULL;
+
+  if (a->epilogue != MT3_CUDA_CROSS_KV && a->epilogue != MT3_CUDA_ADD)
+    return read_planes (&a->out, n);
+  out = g_new (gfloat, n);
+  if (a->epilogue == MT3_CUDA_ADD) {
+    check_cuda (
+        cudaMemcpy (out, a->x, n * sizeof (gfloat), cudaMemcpyDeviceToHost));
+    return out;
+  }
+  cache = g_new (gfloat, MOST_WINDOWS * a->cache_slot);
+  check_cuda (cudaMemcpy (cache, a->cache,
+      MOST_WINDOWS * a->cache_slot * sizeof (gfloat), cudaMemcpyDeviceToHost));
+  for (gint row = 0; row < a->m; row++)
+    for (gint c = 0; c < a->n; c++)
+      out[(gsize) row * a->n + c] = cache[cache_offset (self, row, c)];
+  return out;
+}
+
+static void
+expect (Test *self, gboolean ok, const gchar *what, gdouble value)
+{
+  if (ok)
+    return;
+  printf ("%s, tile %d, %d rows: %s (%g): FAILED\n", self->product->name,
+      self->args.tile, self->args.m, what, value);
+  self->n_failed++;
+}
+
+/* The planes and sums of squares that go with x. */
+static void
+check_add (Test *self, const gfloat *x)
+{
+  const Mt3CudaGemm *a = &self->args;
+  const gsize n = (gsize) a->m * a->n;
+  g_autofree gfloat *planes = read_planes (&a->out, n);
+  g_autofree gfloat *squares = g_new (gfloat, n / 32);
+  gdouble worst = 0.0, worst_squares = 0.0;
+
+  check_cuda (cudaMemcpy (squares, a->out_squares, n / 32 * sizeof (gfloat),
+      cudaMemcpyDeviceToHost));
+  for (gsize i = 0; i < n; i += 32) {
+    gdouble sum = 0.0;
+
+    for (gsize j = i; j < i + 32; j++) {
+      sum += (gdouble) x[j] * x[j];
+      if (!(fabs (planes[j] - x[j]) <= worst * (fabs (x[j]) + 1e-2)))
+        worst = fabs (planes[j] - x[j]) / (fabs (x[j]) + 1e-2);
+    }
+    if (!(fabs (squares[i / 32] / sum - 1) <= worst_squares))
+      worst_squares = fabs (squares[i / 32] / sum - 1);
+  }
+  expect (self, worst <= 5e-7, "planes differ from x", worst);
+  expect (self, worst_squares <= 1e-6, "sums of squares", worst_squares);
+}
+
+static gdouble
+relative_error (const Test *self, const gfloat *result)
+{
+  const gint width = width_of (self->product);
+  g_autofree gdouble *row = g_new (gdouble, width);
+  gdouble error = 0.0, norm = 0.0;
+
+  for (gint i = 0; i < N_CHECKED; i++) {
+    const gint at = (gint) ((gint64) i * (self->args.m - 1) / (N_CHECKED - 1));
+
+    expect_row (self, at, row);
+    for (gint c = 0; c < width; c++) {
+      const gdouble e = result[(gsize) at * width + c] - row[c];
+
+      error += e * e;
+      norm += row[c] * row[c];
+    }
+  }
+  return sqrt (error / norm);
+}
+
+static void
+forget_result (Test *self)
+{
+  const Mt3CudaGemm *a = &self->args;
+  const gsize n = (gsize) MOST_WINDOWS * 256 * a->n;
+
+  if (a->x != NULL)
+    check_cuda (cudaMemset (a->x, 0xff, n * sizeof (gfloat)));
+  if (a->cache != NULL)
+    check_cuda (cudaMemset (a->cache, 0xff, n * sizeof (gfloat)));
+  if (a->out.hi != NULL) {
+    check_cuda (cudaMemset (a->out.hi, 0xff, 2 * n));
+    check_cuda (cudaMemset (a->out.lo, 0xff, 2 * n));
+  }
+}
+
+/* us, the fastest of three rounds */
+static gdouble
+time_product (Test *self)
+{
+  cudaEvent_t from, to;
+  gfloat best = G_MAXFLOAT;
+
+  check_cuda (cudaEventCreate (&from));
+  check_cuda (cudaEventCreate (&to));
+  for (guint round = 0; round < 3; round++) {
+    gfloat ms = 0.0f;
+
+    check_cuda (cudaEventRecord (from, NULL));
+    for (guint i = 0; i < N_TIMED; i++)
+      check_cuda (mt3_cuda_gemm (&self->args, (Mt3CudaLaunch){0}));
+    check_cuda (cudaEventRecord (to, NULL));
+    check_cuda (cudaEventSynchronize (to));
+    check_cuda (cudaEventElapsedTime (&ms, from, to));
+    best = MIN (best, ms);
+  }
+  check_cuda (cudaEventDestroy (from));
+  check_cuda (cudaEventDestroy (to));
+  return best * 1000.0 / N_TIMED;
+}
+
+/* @alone: the first rows of a result that this tile must repeat, or NULL, to
+ * be set. */
+static void
+run_tile (Test *self, gint tile, gfloat **alone)
+{
+  const gint width = width_of (self->product);
+
+  self->args.tile = tile;
+  for (guint i = 0; i < G_N_ELEMENTS (batches); i++) {
+    g_autofree gfloat *result = NULL;
+    gdouble error, us;
+
+    set_batch (self, &batches[i]);
+    forget_result (self);
+    check_cuda (mt3_cuda_gemm (&self->args, (Mt3CudaLaunch){0}));
+    check_cuda (cudaDeviceSynchronize ());
+    result = read_result (self);
+    error = relative_error (self, result);
+    expect (self, error <= TOLERANCE, "error", error);
+    if (self->product->epilogue == MT3_CUDA_ADD)
+      check_add (self, result);
+    if (*alone == NULL)
+      *alone = g_steal_pointer (&result);
+    else
+      expect (self,
+          memcmp (*alone, result, 128u * width * sizeof (gfloat)) == 0,
+          "other bits than alone", 0);
+    if (batches[i].frames != 256)
+      continue;
+    us = time_product (self);
+    printf ("%-18s tile %d %2d windows %8.1f us %6.0f TFLOP/s  error %.1e\n",
+        self->product->name, tile, batches[i].n_windows, us,
+        6e-6 * self->args.m * self->args.n * self->args.k / us, error);
+  }
+}
+
+static guint
+test_product (const Product *product, gboolean hopper)
+{
+  Test test = {0};
+  g_autofree gfloat *any = NULL;
+  g_autofree gfloat *hoppers = NULL;
+
+  test_init (&test, product);
+  run_tile (&test, 1, &any);
+  for (gint tile = 2; hopper && tile <= MT3_CUDA_GEMM_TILES; tile++)
+    run_tile (&test, tile, &hoppers);
+  test_clear (&test);
+  return test.n_failed;
+}
+
+int
+main (void)
+{
+  struct cudaDeviceProp properties;
+  guint n_failed = 0;
+
+  check_cuda (cudaGetDeviceProperties (&properties, 0));
+  printf ("%s\n", properties.name);
+  for (guint i = 0; i < G_N_ELEMENTS (products); i++)
+    n_failed += test_product (
+        &products[i], properties.major == 9 && properties.minor == 0);
+  printf ("%u failed\n", n_failed);
+  return n_failed == 0 ? 0 : 1;
+}
