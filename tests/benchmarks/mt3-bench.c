@@ -203,7 +203,7 @@ bench_live (
   report_count (report, "streams", n_streams);
   report_count (report, "windows", live.n_windows);
   report_number (report, "latency-median", live.median, "s");
-  report_number (report, "latency-p95", live.p95, "s");
+  report_number (report, "latency-p99", live.p99, "s");
   report_number (report, "latency-most", live.most, "s");
   return TRUE;
 }
