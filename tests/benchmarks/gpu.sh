@@ -17,7 +17,7 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 programs="tests/check/cuda/gpu-golden tests/check/cuda/gpu-parity
-  tests/benchmarks/mt3-bench tests/benchmarks/mt3-bench-element
+  tests/check/cuda/gpu-failure tests/benchmarks/mt3-bench tests/benchmarks/mt3-bench-element
   tests/data-tools/mt3-make-model ext/mt3/engine/cuda/libmt3cuda.so
   ext/mt3/element/libgstmt3.so"
 gst_plugins="coreelements flac audioparsers wavparse audiotestsrc app"
@@ -169,7 +169,9 @@ make_models () {
     "$make" --layers 3 --d-model 320 --heads 5 --d-ff 768 \
       --decoder-d-ff 640 --vocab 1504 --velocity-bins 8 \
       --output "$work/narrow.safetensors" &&
-    python "$overflow" "$work/tiny.safetensors" "$work/overflow.safetensors"
+    python "$overflow" "$work/tiny.safetensors" \
+      "$work/overflow.safetensors" &&
+    python "$overflow" "$model" "$work/large-overflow.safetensors"
 }
 
 check_golden () {
@@ -179,6 +181,11 @@ for name, array in numpy.load(sys.argv[1]).items():
     array.astype('<f4').tofile(f'{sys.argv[2]}/{name}.f32')
 " "$shared/reference/golden.npz" "$work" &&
     "$build/tests/check/cuda/gpu-golden" "$model" "$work"
+}
+
+check_failures () {
+  "$build/tests/check/cuda/gpu-failure" "$work/tiny.safetensors" \
+    "$work/large-overflow.safetensors"
 }
 
 parity () { "$build/tests/check/cuda/gpu-parity" "$@"; }
@@ -201,6 +208,7 @@ check () {
   step "parity, our own model's widths" parity "$work/narrow.safetensors"
   step "parity, overflow" parity "$work/overflow.safetensors" 12 40
   step "parity, the model" parity "$model" 50 60
+  step "a full device, a lost device" check_failures
   for tool in memcheck racecheck initcheck synccheck; do
     step "compute-sanitizer $tool" sanitize $tool
   done
