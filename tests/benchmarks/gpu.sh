@@ -16,8 +16,9 @@
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-programs="tests/check/cuda/gpu-golden tests/check/cuda/gpu-parity
-  tests/check/cuda/gpu-failure tests/benchmarks/mt3-bench tests/benchmarks/mt3-bench-element
+programs="tests/check/cuda/gpu-decode tests/check/cuda/gpu-golden
+  tests/check/cuda/gpu-parity tests/check/cuda/gpu-failure
+  tests/benchmarks/mt3-bench tests/benchmarks/mt3-bench-element
   tests/data-tools/mt3-make-model ext/mt3/engine/cuda/libmt3cuda.so
   ext/mt3/element/libgstmt3.so"
 gst_plugins="coreelements flac audioparsers wavparse audiotestsrc app"
@@ -204,6 +205,7 @@ check () {
   local tool
   step "models to check with" make_models
   [ -z "$shared" ] || step "golden tensors" check_golden
+  step "decode kernels" "$build/tests/check/cuda/gpu-decode"
   step "parity, random weights" parity "$work/tiny.safetensors"
   step "parity, our own model's widths" parity "$work/narrow.safetensors"
   step "parity, overflow" parity "$work/overflow.safetensors" 12 40
