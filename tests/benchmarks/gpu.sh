@@ -68,7 +68,6 @@ if [ -d "$build/plugins" ]; then
   export LD_LIBRARY_PATH="$build/lib" PATH="$build/bin:$PATH"
   export GST_PLUGIN_SYSTEM_PATH=$build/plugins
 fi
-export GST_PLUGIN_PATH=$build/ext/mt3/element
 export GST_REGISTRY=$work/registry GST_REGISTRY_FORK=no
 export GST_MT3_MODULE_DIR=$build/ext/mt3/engine/cuda
 overflow=$here/../check/cuda/overflow-model.py
@@ -91,6 +90,12 @@ bench () { # FIGURES OPTION...
   shift
   "$build/tests/benchmarks/mt3-bench" -m "$model" -d cuda \
     -j "$work/$figures.json" "$@"
+}
+
+# With the plugin; mt3-bench-element is linked with the element itself.
+launch () { # PIPELINE
+  GST_PLUGIN_PATH=$build/ext/mt3/element GST_REGISTRY=$work/registry-launch \
+    exec gst-launch-1.0 -q "$@"
 }
 
 bench_element () { # FIGURES OPTION...
@@ -133,7 +138,7 @@ bench_live () {
 first_note () { # CLIP
   local start end
   start=$(date +%s%N)
-  exec 3< <(exec gst-launch-1.0 -q filesrc location="$1" ! flacparse ! flacdec \
+  exec 3< <(launch filesrc location="$1" ! flacparse ! flacdec \
     ! mt3transcribe model-file="$model" device=cuda midi-ticks=false \
     ! audio/x-midi-event ! fdsink sync=false 2> "$work/log")
   head -c 1 <&3 | cmp -s /dev/null - && { cat "$work/log"; return 1; }
@@ -154,7 +159,7 @@ measure () {
     "$long/audio.flac"
   step "180 s through a pipeline" bench_element file -p fast -r 7 \
     "$long/audio.flac"
-  step "registry of plugins" gst-launch-1.0 -q fakesrc num-buffers=0 ! fakesink
+  (launch fakesrc num-buffers=0 ! fakesink) # makes the registry
   step "first note of a process" first_note "$long/audio.flac"
   step "500 live elements" bench_live
   step "recordings, fast" bench_recordings fast
