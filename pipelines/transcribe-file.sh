@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # usage: transcribe-file.sh INPUT OUTPUT.mid [PROPERTY=VALUE...]
 #
-# Transcribes the sound of an audio or video file. Properties are those of
-# mt3transcribe, such as device=cpu or model-file=model.safetensors. OUTPUT.mid
-# appears only when it is complete.
+# Transcribes the sound of an audio or video file. OUTPUT.mid appears only when
+# it is complete. Properties are those of mt3transcribe, such as
+#
+#   transcribe-file.sh song.mp3 song.mid device=cpu model-file=mine.safetensors
+#   transcribe-file.sh sonata.flac sonata.mid beam-size=4 programs=piano
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 

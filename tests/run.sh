@@ -64,7 +64,20 @@ install_packages () {
   [[ $format == no && $tidy == no ]] || groups+=(lint)
   [[ $slow == no ]] || groups+=(package)
   [[ $valgrind == no ]] || groups+=(valgrind)
+  has_nvcc || groups+=(nvcc)
   pipelines/install-packages.sh "${groups[@]}"
+}
+
+has_nvcc () {
+  command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]
+}
+
+# The kernels are compiled, for all architectures, where no GPU is, too.
+find_nvcc () {
+  has_nvcc && return
+  tests/fetch-nvcc.sh build-nvcc && PATH=$PWD/build-nvcc/bin:$PATH && return
+  echo 'no nvcc: the CUDA kernels are not compiled'
+  skipped=$((skipped + 1))
 }
 
 configure () {
@@ -161,6 +174,7 @@ build=build-tests${mode:+-$mode}
 
 step 'install packages' install_packages
 [[ $format == no ]] || check 'clang-format' check_format
+[[ -n $sanitize ]] || find_nvcc
 step 'configure' configure
 step 'build' ninja --quiet -C "$build"
 [[ $tidy == no ]] || check 'clang-tidy' check_tidy

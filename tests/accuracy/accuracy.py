@@ -45,7 +45,8 @@ KINDS = (
 EXTRA = 'other', 0.05
 
 # Options of transcribe-folder.py
-PASSED_ON = ('model-file', 'device', 'precision', 'threads', 'jobs', 'programs')
+PASSED_ON = ('model-file', 'device', 'precision', 'threads', 'jobs', 'programs',
+             'beam-size', 'beam-alpha')
 
 SKIPPED = 77  # what meson test understands
 

@@ -3,6 +3,8 @@
 
 #include <sys/resource.h>
 
+Mt3Decoding bulk_decoding = {0, 0.0f, 0, 1.0f, 0, NULL, 1, 0.0f};
+
 static gdouble
 cpu_seconds (void)
 {
@@ -66,8 +68,7 @@ gboolean
 bulk_run_engine (Mt3Engine *engine, GPtrArray *windows, const GPtrArray *golden,
     BulkRun *run, GError **error)
 {
-  const Mt3Decoding greedy = MT3_DECODING_GREEDY;
-  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &greedy, 0);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &bulk_decoding, 0);
   Feed fed = {stream, windows, mt3_engine_config (engine)};
   Mt3Transcript *transcript;
   GThread *feeder;
@@ -89,8 +90,8 @@ static gboolean
 prefill (
     Mt3Backend *backend, const Mt3Window *window, guint slot, GError **error)
 {
-  Mt3BackendWindow job = {slot, window->n_frames, window->index,
-      window->samples, MT3_DECODING_GREEDY};
+  Mt3BackendWindow job = {
+      slot, window->n_frames, window->index, window->samples, bulk_decoding};
 
   job.decoding.max_tokens = G_MAXUINT;
   return backend->prefill (backend, &job, 1, error);
@@ -102,10 +103,11 @@ bulk_run_backend (Mt3Backend *backend, GPtrArray *windows,
 {
   g_autofree guint *window_of = g_new (guint, backend->n_slots);
   g_autofree guint *finished = g_new (guint, backend->n_slots);
+  guint n_at_once = backend->n_slots / bulk_decoding.beam_size;
   guint next = 0, n_done = 0, n_finished = 0;
 
   run_begin (run, windows);
-  for (; next < MIN (backend->n_slots, windows->len); next++) {
+  for (; next < MIN (n_at_once, windows->len); next++) {
     window_of[next] = next;
     if (!prefill (backend, g_ptr_array_index (windows, next), next, error))
       return FALSE;

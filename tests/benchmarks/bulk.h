@@ -18,6 +18,9 @@ typedef struct {
   guint64 n_tokens;
 } BulkRun;
 
+/* How all runs decode: greedily, unless it is changed before the first. */
+extern Mt3Decoding bulk_decoding;
+
 /**
  * bulk_run_engine:
  * @golden: (nullable): see golden_read()

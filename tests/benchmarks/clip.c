@@ -54,6 +54,30 @@ clip_read (const gchar *path, const Mt3Config *config, GError **error)
   return windows;
 }
 
+gboolean
+clip_write_wav (const GPtrArray *windows, const Mt3Config *config,
+    const gchar *path, GError **error)
+{
+  SF_INFO info = {.samplerate = (int) config->sample_rate,
+      .channels = 1,
+      .format = SF_FORMAT_WAV | SF_FORMAT_PCM_16};
+  SNDFILE *file = sf_open (path, SFM_WRITE, &info);
+  gboolean written = file != NULL;
+
+  for (guint i = 0; written && i < windows->len; i++) {
+    const Mt3Window *window = g_ptr_array_index (windows, i);
+    sf_count_t n = (sf_count_t) window->n_frames * config->hop_length;
+
+    written = sf_write_float (file, window->samples, n) == n;
+  }
+  if (!written)
+    g_set_error (
+        error, MT3_ERROR, MT3_ERROR_IO, "%s: %s", path, sf_strerror (file));
+  if (file != NULL)
+    sf_close (file);
+  return written;
+}
+
 Mt3Window *
 clip_copy_window (const Mt3Window *window, const Mt3Config *config,
     guint64 index, gboolean last)

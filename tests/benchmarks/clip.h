@@ -13,6 +13,10 @@ G_BEGIN_DECLS
 GPtrArray *clip_read (
     const gchar *path, const Mt3Config *config, GError **error);
 
+/* Writes @windows in a row, as they were read, to a WAV file of 16 bits. */
+gboolean clip_write_wav (const GPtrArray *windows, const Mt3Config *config,
+    const gchar *path, GError **error);
+
 /* A copy of @window as the @index-th of a stream. */
 Mt3Window *clip_copy_window (const Mt3Window *window, const Mt3Config *config,
     guint64 index, gboolean last);

@@ -119,6 +119,6 @@ live_run (Mt3Engine *engine, GPtrArray *windows, guint n_streams, LiveRun *run,
 
   g_array_sort (latencies, compare_times);
   *run = (LiveRun){latencies->len, quantile (latencies, 0.5),
-      quantile (latencies, 0.95), quantile (latencies, 1.0)};
+      quantile (latencies, 0.99), quantile (latencies, 1.0)};
   return TRUE;
 }

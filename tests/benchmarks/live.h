@@ -12,7 +12,7 @@ G_BEGIN_DECLS
 /* Latencies in seconds, from the end of a window to its tokens. */
 typedef struct {
   guint n_windows;
-  gdouble median, p95, most;
+  gdouble median, p99, most;
 } LiveRun;
 
 /* Plays @windows into each of @n_streams streams in real time, the streams

@@ -392,6 +392,7 @@ enum {
 };
 
 #define SECONDS 21, 0xdc, 0x01 /* about one */
+#define CENTURIES 47, 0xff, 0xff /* almost three */
 #define AUDIO(pts) BUFFER, 0x00, 0x80, 0, 0x11, pts
 #define CLOCKED(pts, time) BUFFER, 0x00, 0x80, 32, 0x11, pts, time
 
@@ -406,8 +407,12 @@ fuzz_seeds (GPtrArray *seeds)
       8, 1, 0, AUDIO (SECONDS), EOS, STREAM_START, 1, SEGMENT, 0, SECONDS, 0, 0,
       0, 0, 0, 0, AUDIO (SECONDS), STATE, 1, OTHER, 0, BREAK, 1,
       AUDIO (SECONDS), AUDIO (SECONDS)};
+  static const guint8 centuries[] = {0, AUDIO (SECONDS), GAP, CENTURIES,
+      CENTURIES, GAP, CENTURIES, CENTURIES, GAP, CENTURIES, CENTURIES,
+      AUDIO (SECONDS), AUDIO (SECONDS)};
 
   g_ptr_array_add (seeds, g_bytes_new_static (plain, sizeof plain));
   g_ptr_array_add (seeds, g_bytes_new_static (live, sizeof live));
   g_ptr_array_add (seeds, g_bytes_new_static (changes, sizeof changes));
+  g_ptr_array_add (seeds, g_bytes_new_static (centuries, sizeof centuries));
 }

@@ -39,6 +39,13 @@ static const Field fields[] = {
     {MEMBER (distinct_onsets), BOOLEAN, 0, 1},
 };
 
+/* 128 numbers: the program that is written for each. */
+#define PROGRAMS "written_programs"
+/* The bit behind those of the table. */
+#define PROGRAMS_BIT ((Mt3ConfigMask) 1 << G_N_ELEMENTS (fields))
+
+G_STATIC_ASSERT (G_N_ELEMENTS (fields) < 32);
+
 static const struct {
   const gchar *hugging_face;
   const gchar *name;
@@ -83,6 +90,26 @@ field_bit (const Field *field)
   return (Mt3ConfigMask) 1 << (field - fields);
 }
 
+static gboolean
+has_groups (const Mt3Config *config)
+{
+  for (guint i = 0; i < MT3_CONFIG_PROGRAMS; i++)
+    if (mt3_config_written_program (config, i) != i)
+      return TRUE;
+  return FALSE;
+}
+
+static void
+add_programs (JsonBuilder *builder, const Mt3Config *config)
+{
+  json_builder_set_member_name (builder, PROGRAMS);
+  json_builder_begin_array (builder);
+  for (guint i = 0; i < MT3_CONFIG_PROGRAMS; i++)
+    json_builder_add_int_value (
+        builder, mt3_config_written_program (config, i));
+  json_builder_end_array (builder);
+}
+
 gchar *
 mt3_config_to_json (const Mt3Config *config)
 {
@@ -101,6 +128,8 @@ mt3_config_to_json (const Mt3Config *config)
     else
       json_builder_add_int_value (builder, (gint64) value);
   }
+  if (has_groups (config))
+    add_programs (builder, config);
   json_builder_end_object (builder);
   root = json_builder_get_root (builder);
   return json_to_string (root, FALSE);
@@ -148,6 +177,35 @@ take_member (Mt3Config *config, Mt3ConfigMask *given, JsonObject *object,
   return TRUE;
 }
 
+static gboolean
+take_programs (Mt3Config *config, Mt3ConfigMask *given, JsonObject *object,
+    const gchar *what, GError **error)
+{
+  JsonNode *node = json_object_get_member (object, PROGRAMS);
+  gsize written[MT3_CONFIG_PROGRAMS];
+  guint n;
+  gboolean valid;
+
+  if (node == NULL || JSON_NODE_HOLDS_NULL (node))
+    return TRUE;
+  valid = mt3_json_sizes (object, PROGRAMS, MT3_CONFIG_PROGRAMS, &n, written) &&
+          n == MT3_CONFIG_PROGRAMS;
+  for (guint i = 0; valid && i < n; i++)
+    /* What stands for others must stand for itself. */
+    valid = written[i] < n && written[written[i]] == written[i];
+  if (!valid) {
+    g_set_error (error, MT3_ERROR, MT3_ERROR_MODEL,
+        "%s: " PROGRAMS " is no list of %u programs, each the one that is "
+        "written for its place",
+        what, MT3_CONFIG_PROGRAMS);
+    return FALSE;
+  }
+  for (guint i = 0; i < n; i++)
+    config->written_programs[i] = written[i] == i ? 0 : written[i] + 1;
+  *given |= PROGRAMS_BIT;
+  return TRUE;
+}
+
 gboolean
 mt3_config_parse (Mt3Config *config, Mt3ConfigMask *given, const gchar *text,
     const gchar *what, GError **error)
@@ -167,7 +225,7 @@ mt3_config_parse (Mt3Config *config, Mt3ConfigMask *given, const gchar *text,
     if (!take_member (
             config, given, object, fields[i].name, &fields[i], what, error))
       return FALSE;
-  return TRUE;
+  return take_programs (config, given, object, what, error);
 }
 
 gboolean
@@ -189,6 +247,9 @@ mt3_config_overlay (
   for (gsize i = 0; i < G_N_ELEMENTS (fields); i++)
     if (mask & field_bit (&fields[i]))
       set_field (config, &fields[i], get_field (from, &fields[i]));
+  if (mask & PROGRAMS_BIT)
+    memcpy (config->written_programs, from->written_programs,
+        sizeof config->written_programs);
 }
 
 gboolean

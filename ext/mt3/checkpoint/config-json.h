@@ -11,7 +11,8 @@ G_BEGIN_DECLS
 
 #define MT3_CONFIG_KEY "mt3.config"
 
-/* Which fields a JSON text gave: bit i is field i of the table. */
+/* Which fields a JSON text gave: bit i is field i of the table, the next one
+ * the list of programs. */
 typedef guint32 Mt3ConfigMask;
 
 /* All fields under their names in #Mt3Config; free with g_free(). */

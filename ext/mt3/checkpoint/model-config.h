@@ -12,6 +12,8 @@
 
 G_BEGIN_DECLS
 
+#define MT3_CONFIG_PROGRAMS 128 /* of General MIDI */
+
 /**
  * Mt3Config:
  *
@@ -44,6 +46,8 @@ typedef struct {
   gboolean ties; /* [TRUE] windows open with a tie section */
   gboolean distinct_onsets; /* [FALSE] a note that is written twice at one
                                moment is one note; the reference makes two */
+  guint8 written_programs[MT3_CONFIG_PROGRAMS]; /* [0] what is written for a
+                               program, plus 1; 0: the program itself */
 } Mt3Config;
 
 /* The published multitrack model ("mt3"). */
@@ -54,6 +58,16 @@ static inline gsize
 mt3_config_window_samples (const Mt3Config *config)
 {
   return (gsize) config->window_frames * config->hop_length;
+}
+
+/* The program that the model writes for @program: its own, or that of a group
+ * of programs that it does not tell apart. */
+static inline guint
+mt3_config_written_program (const Mt3Config *config, guint program)
+{
+  guint written = config->written_programs[program];
+
+  return written == 0 ? program : written - 1;
 }
 
 /* Inner width of attention: n_heads * head_dim. */

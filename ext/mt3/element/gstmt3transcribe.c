@@ -226,7 +226,8 @@ gst_mt3_transcribe_follow_property (
 {
   if (g_str_equal (pspec->name, "model-file"))
     gst_mt3_transcribe_load_model (self, TRUE);
-  else if (G_IS_PARAM_SPEC_STRING (pspec))
+  else if (G_IS_PARAM_SPEC_STRING (pspec) ||
+           g_str_equal (pspec->name, "temperature"))
     gst_mt3_transcribe_check_notes (self, TRUE);
 }
 
@@ -275,6 +276,7 @@ gst_mt3_transcribe_finalize (GObject *object)
   gst_mt3_reference_times_free (self->references);
   g_array_unref (self->live.losses);
   g_cond_clear (&self->changed);
+  g_rec_mutex_clear (&self->load_lock);
   g_mutex_clear (&self->lock);
 
   G_OBJECT_CLASS (gst_mt3_transcribe_parent_class)->finalize (object);
@@ -330,6 +332,7 @@ gst_mt3_transcribe_class_init (GstMt3TranscribeClass *klass)
 static void
 gst_mt3_transcribe_init (GstMt3Transcribe *self)
 {
+  g_rec_mutex_init (&self->load_lock);
   g_mutex_init (&self->lock);
   g_cond_init (&self->changed);
   g_queue_init (&self->events);

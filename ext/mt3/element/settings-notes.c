@@ -3,11 +3,15 @@
 
 #include <math.h>
 
+#include "error.h"
+
 #define DEFAULT_MAX_TOKENS 0
 #define DEFAULT_TEMPERATURE 0.0
 #define DEFAULT_TOP_K 0
 #define DEFAULT_TOP_P 1.0
 #define DEFAULT_SEED 0
+#define DEFAULT_BEAM_SIZE 1
+#define DEFAULT_BEAM_ALPHA 0.6 /* that of T5X */
 #define DEFAULT_SILENCE_THRESHOLD SILENCE_OFF
 #define DEFAULT_MIN_DURATION 0
 #define DEFAULT_VELOCITY 0
@@ -15,6 +19,7 @@
 #define MAX_MAX_TOKENS 65535
 #define MAX_TEMPERATURE 100.0
 #define MAX_TOP_K 65535
+#define MAX_BEAM_ALPHA 10.0
 #define SILENCE_OFF -200.0 /* dBFS; below what 24 bit can express */
 #define MAX_MIN_DURATION (10 * GST_SECOND) /* bounds what is held back */
 
@@ -24,6 +29,8 @@ enum {
   PROP_TOP_K,
   PROP_TOP_P,
   PROP_SEED,
+  PROP_BEAM_SIZE,
+  PROP_BEAM_ALPHA,
   PROP_PROGRAMS,
   PROP_SILENCE_THRESHOLD,
   PROP_PROGRAM_MAP,
@@ -46,6 +53,8 @@ gst_mt3_note_settings_init (GstMt3NoteSettings *settings)
       .top_k = DEFAULT_TOP_K,
       .top_p = DEFAULT_TOP_P,
       .seed = DEFAULT_SEED,
+      .beam_size = DEFAULT_BEAM_SIZE,
+      .beam_alpha = DEFAULT_BEAM_ALPHA,
       .all_programs = TRUE,
       .silence_threshold = DEFAULT_SILENCE_THRESHOLD,
       .min_duration = DEFAULT_MIN_DURATION,
@@ -130,6 +139,45 @@ gst_mt3_note_settings_install_sampling (GObjectClass *klass, guint first)
   g_object_class_install_property (klass, first + PROP_SEED,
       g_param_spec_uint64 ("seed", "Seed", "Seed of the draw of tokens", 0,
           G_MAXUINT64, DEFAULT_SEED, FLAGS));
+}
+
+/* How texts are chosen. */
+static void
+gst_mt3_note_settings_install_search (GObjectClass *klass, guint first)
+{
+  /**
+   * GstMt3Transcribe:beam-size:
+   *
+   * 1 takes the most probable token each time. More searches: so many texts
+   * grow side by side, and the one that is the most probable as a whole is the
+   * result, as T5X's `beam_search` finds it with `num_decodes` beams (the
+   * default there, for Magenta's model too, is 4). That is slower, and seldom a
+   * better transcription: docs/accuracy.md has figures.
+   *
+   * Only the CPU searches: `device=auto` becomes `cpu`, and `cuda` is an error.
+   * Each beam takes the room of a window (#GstMt3Transcribe:batch-size). With a
+   * #GstMt3Transcribe:temperature above 0 it is an error.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, first + PROP_BEAM_SIZE,
+      g_param_spec_uint ("beam-size", "Beam size",
+          "Texts that a search keeps at a time, on the CPU (1 = no search)", 1,
+          MT3_MAX_BEAMS, DEFAULT_BEAM_SIZE, READY_FLAGS));
+
+  /**
+   * GstMt3Transcribe:beam-alpha:
+   *
+   * A text's log-probability is divided by ((5 + length) / 6) ^ alpha, `alpha`
+   * of T5X. Has no effect while #GstMt3Transcribe:beam-size is 1. Counts for
+   * the windows that begin after it was set.
+   *
+   * Since: 0.1
+   */
+  g_object_class_install_property (klass, first + PROP_BEAM_ALPHA,
+      g_param_spec_double ("beam-alpha", "Beam alpha",
+          "How much a search favours longer texts (0 = not)", 0.0,
+          MAX_BEAM_ALPHA, DEFAULT_BEAM_ALPHA, FLAGS));
 }
 
 /* What may be decoded at all. */
@@ -238,6 +286,7 @@ guint
 gst_mt3_note_settings_install (GObjectClass *klass, guint first)
 {
   gst_mt3_note_settings_install_sampling (klass, first);
+  gst_mt3_note_settings_install_search (klass, first);
   gst_mt3_note_settings_install_limits (klass, first);
   gst_mt3_note_settings_install_shaping (klass, first);
 
@@ -300,6 +349,12 @@ gst_mt3_note_settings_set (
     case PROP_SEED:
       settings->seed = g_value_get_uint64 (value);
       return TRUE;
+    case PROP_BEAM_SIZE:
+      settings->beam_size = g_value_get_uint (value);
+      return TRUE;
+    case PROP_BEAM_ALPHA:
+      settings->beam_alpha = g_value_get_double (value);
+      return TRUE;
     case PROP_PROGRAMS:
       gst_mt3_note_settings_set_programs (settings, value);
       return TRUE;
@@ -340,6 +395,12 @@ gst_mt3_note_settings_get (
     case PROP_SEED:
       g_value_set_uint64 (value, settings->seed);
       return TRUE;
+    case PROP_BEAM_SIZE:
+      g_value_set_uint (value, settings->beam_size);
+      return TRUE;
+    case PROP_BEAM_ALPHA:
+      g_value_set_double (value, settings->beam_alpha);
+      return TRUE;
     case PROP_PROGRAMS:
       g_value_set_string (value, settings->programs);
       return TRUE;
@@ -376,6 +437,13 @@ gst_mt3_note_settings_check (const GstMt3NoteSettings *settings, GError **error)
     g_prefix_error (error, "program-map: ");
     return FALSE;
   }
+  if (settings->beam_size > 1 && settings->temperature > 0.0) {
+    g_set_error (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED,
+        "beam-size is %u and temperature %g: a search draws no tokens. Set "
+        "temperature to 0, or beam-size to 1",
+        settings->beam_size, settings->temperature);
+    return FALSE;
+  }
   return TRUE;
 }
 
@@ -383,15 +451,19 @@ Mt3Decoding
 gst_mt3_note_settings_decoding (
     const GstMt3NoteSettings *settings, const Mt3Config *config)
 {
+  gboolean searches = settings->beam_size > 1;
+
   return (Mt3Decoding){
       .max_tokens = settings->max_tokens,
-      .temperature = (gfloat) settings->temperature,
+      .temperature = searches ? 0.0f : (gfloat) settings->temperature,
       .top_k = settings->top_k,
       .top_p = (gfloat) settings->top_p,
       .seed = settings->seed,
       .allowed = settings->all_programs
                      ? NULL
                      : mt3_program_set_tokens (&settings->program_set, config),
+      .beam_size = settings->beam_size,
+      .beam_alpha = searches ? (gfloat) settings->beam_alpha : 0.0f,
   };
 }
 

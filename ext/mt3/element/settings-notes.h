@@ -27,6 +27,8 @@ typedef struct {
   guint top_k;
   gdouble top_p;
   guint64 seed;
+  guint beam_size;
+  gdouble beam_alpha;
   gchar *programs;
   Mt3ProgramSet program_set;
   gboolean all_programs;
@@ -51,8 +53,9 @@ gboolean gst_mt3_note_settings_set (
 gboolean gst_mt3_note_settings_get (
     const GstMt3NoteSettings *settings, guint index, GValue *value);
 
-/* FALSE when a property has a value that is not understood; the error names
- * the property. */
+/* FALSE when a property has a value that is not understood, or that another
+ * property's rules out (MT3_ERROR_UNSUPPORTED); the error names the property.
+ */
 gboolean gst_mt3_note_settings_check (
     const GstMt3NoteSettings *settings, GError **error);
 

@@ -322,6 +322,7 @@ gst_mt3_settings_engine_options (const GstMt3Settings *settings)
       .cuda_device_id = settings->cuda_device_id,
       .n_threads = settings->threads,
       .batch_size = settings->batch_size,
+      .beam_size = settings->notes.beam_size,
   };
 }
 
@@ -332,7 +333,8 @@ gst_mt3_engine_options_equal (
   return g_strcmp0 (a->model_file, b->model_file) == 0 &&
          a->device == b->device && a->precision == b->precision &&
          a->cuda_device_id == b->cuda_device_id &&
-         a->n_threads == b->n_threads && a->batch_size == b->batch_size;
+         a->n_threads == b->n_threads && a->batch_size == b->batch_size &&
+         a->beam_size == b->beam_size;
 }
 
 void

@@ -4,7 +4,9 @@
  *
  * Opening cannot be interrupted, so each load has a thread of its own that
  * nobody joins: a state change gives the load up and goes on at once. The
- * thread keeps the element alive until it is through.
+ * thread keeps the element alive until it is through, but not the bin that its
+ * messages go through: who gives a load up says so, and the thread is silent
+ * from then on.
  */
 #include "config.h"
 
@@ -26,10 +28,12 @@ typedef struct {
   Mt3EngineOptions options;
 } Load;
 
+/* Called with the load lock. */
 static void
 gst_mt3_transcribe_post_load_progress (
     GstMt3Transcribe *self, GstProgressType type, const gchar *text)
 {
+  self->load_told = type == GST_PROGRESS_TYPE_START;
   gst_element_post_message (GST_ELEMENT (self),
       gst_message_new_progress (GST_OBJECT (self), type, PROGRESS_CODE, text));
 }
@@ -100,6 +104,15 @@ gst_mt3_transcribe_post_error (
   gst_mt3_transcribe_post (self, GST_MESSAGE_ERROR, model_file, error);
 }
 
+/* Called with the load lock, by who gives loads up. */
+static void
+gst_mt3_transcribe_end_load_progress (GstMt3Transcribe *self)
+{
+  if (self->load_told)
+    gst_mt3_transcribe_post_load_progress (
+        self, GST_PROGRESS_TYPE_CANCELED, _ ("Not needed any more"));
+}
+
 static gboolean
 gst_mt3_transcribe_load_is_current (GstMt3Transcribe *self, guint serial)
 {
@@ -149,26 +162,15 @@ gst_mt3_transcribe_free_load (Load *load)
   g_free (load);
 }
 
-/* Everything is posted before the result is handed over: once the streaming
- * thread knows of a failure, upstream posts an error that says nothing, and
- * applications look at the first. */
-static gpointer
-gst_mt3_transcribe_load_thread (gpointer data)
+/* Takes @error, without which the model is open. */
+static void
+gst_mt3_transcribe_tell_result (
+    GstMt3Transcribe *self, const Load *load, GError *error)
 {
-  Load *load = data;
-  GstMt3Transcribe *self = load->element;
-  GError *error = NULL;
-  Mt3Engine *engine;
-
-  gst_mt3_transcribe_post_load_progress (
-      self, GST_PROGRESS_TYPE_START, _ ("Opening the model"));
-  engine = mt3_engine_open (&load->options, &error);
-
+  g_rec_mutex_lock (&self->load_lock);
   if (!gst_mt3_transcribe_load_is_current (self, load->serial)) {
-    gst_mt3_transcribe_post_load_progress (
-        self, GST_PROGRESS_TYPE_CANCELED, _ ("Not needed any more"));
     g_clear_error (&error);
-  } else if (engine) {
+  } else if (!error) {
     gst_mt3_transcribe_post_load_progress (
         self, GST_PROGRESS_TYPE_COMPLETE, _ ("Model opened"));
   } else {
@@ -178,6 +180,21 @@ gst_mt3_transcribe_load_thread (gpointer data)
         load->keeps ? GST_MESSAGE_WARNING : GST_MESSAGE_ERROR,
         load->options.model_file, error);
   }
+  g_rec_mutex_unlock (&self->load_lock);
+}
+
+/* Everything is posted before the result is handed over: once the streaming
+ * thread knows of a failure, upstream posts an error that says nothing, and
+ * applications look at the first. */
+static gpointer
+gst_mt3_transcribe_load_thread (gpointer data)
+{
+  Load *load = data;
+  GstMt3Transcribe *self = load->element;
+  GError *error = NULL;
+  Mt3Engine *engine = mt3_engine_open (&load->options, &error);
+
+  gst_mt3_transcribe_tell_result (self, load, error);
   gst_mt3_transcribe_take_model (self, load, engine);
   if (engine)
     gst_mt3_transcribe_log_stats (self);
@@ -209,6 +226,9 @@ gst_mt3_transcribe_plan_load (
   gboolean equal =
       gst_mt3_engine_options_equal (&load->options, &self->model_options);
 
+  /* A state change came first. */
+  if (load->keeps && self->model_state == GST_MT3_MODEL_NONE)
+    return FALSE;
   load->keeps &= ready;
   /* Ready with another load under way: that one is of no use. */
   if (equal && ready)
@@ -226,27 +246,44 @@ gst_mt3_transcribe_plan_load (
   return TRUE;
 }
 
-void
-gst_mt3_transcribe_load_model (GstMt3Transcribe *self, gboolean keep)
+/* Begins @load (transfer full), if it is needed. */
+static void
+gst_mt3_transcribe_begin_load (GstMt3Transcribe *self, Load *load)
 {
-  Load *load = gst_mt3_transcribe_new_load (self);
   Mt3Engine *unused = NULL;
-  gboolean needed;
+  guint serial;
+  gboolean needed, given_up;
 
-  load->keeps = keep;
   g_mutex_lock (&self->lock);
+  serial = self->model_serial;
   needed = gst_mt3_transcribe_plan_load (self, load, &unused);
+  given_up = serial != self->model_serial;
   g_mutex_unlock (&self->lock);
   g_clear_pointer (&unused, mt3_engine_unref);
 
+  if (given_up)
+    gst_mt3_transcribe_end_load_progress (self);
   if (!needed) {
     gst_mt3_transcribe_free_load (load);
     return;
   }
   GST_INFO_OBJECT (self, "opening the model %s",
       load->options.model_file ? load->options.model_file : "of a search");
+  gst_mt3_transcribe_post_load_progress (
+      self, GST_PROGRESS_TYPE_START, _ ("Opening the model"));
   g_thread_unref (
       g_thread_new ("mt3-model", gst_mt3_transcribe_load_thread, load));
+}
+
+void
+gst_mt3_transcribe_load_model (GstMt3Transcribe *self, gboolean keep)
+{
+  Load *load = gst_mt3_transcribe_new_load (self);
+
+  load->keeps = keep;
+  g_rec_mutex_lock (&self->load_lock);
+  gst_mt3_transcribe_begin_load (self, load);
+  g_rec_mutex_unlock (&self->load_lock);
 }
 
 void
@@ -254,12 +291,15 @@ gst_mt3_transcribe_unload_model (GstMt3Transcribe *self)
 {
   Mt3Engine *engine;
 
+  g_rec_mutex_lock (&self->load_lock);
   g_mutex_lock (&self->lock);
   engine = g_steal_pointer (&self->engine);
   self->model_state = GST_MT3_MODEL_NONE;
   self->model_serial++;
   gst_mt3_engine_options_clear (&self->model_options);
   g_mutex_unlock (&self->lock);
+  gst_mt3_transcribe_end_load_progress (self);
+  g_rec_mutex_unlock (&self->load_lock);
   g_clear_pointer (&engine, mt3_engine_unref);
 }
 

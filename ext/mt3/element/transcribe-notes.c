@@ -8,26 +8,32 @@
 
 #include "element/debug.h"
 #include "element/transcribe-private.h"
+#include "error.h"
 
 #define GST_CAT_DEFAULT gst_mt3_transcribe_debug
 
 gboolean
 gst_mt3_transcribe_check_notes (GstMt3Transcribe *self, gboolean running)
 {
+  const gchar *text = _ ("The instruments asked for are not understood.");
+  const gchar *meanwhile = "what was asked for before is still in force";
   g_autoptr (GError) error = NULL;
 
   GST_OBJECT_LOCK (self);
   gst_mt3_note_settings_check (&self->settings.notes, &error);
   GST_OBJECT_UNLOCK (self);
 
-  if (error && running)
-    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS,
-        (_ ("The instruments asked for are not understood.")),
-        ("%s; what was asked for before is still in force", error->message));
-  else if (error)
-    GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
-        (_ ("The instruments asked for are not understood.")),
-        ("%s", error->message));
+  if (g_error_matches (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED)) {
+    text = _ ("With beam-size above 1 the property temperature must be 0.");
+    meanwhile = "until then it draws none";
+  }
+  if (error)
+    gst_element_message_full (GST_ELEMENT (self),
+        running ? GST_MESSAGE_WARNING : GST_MESSAGE_ERROR, GST_RESOURCE_ERROR,
+        GST_RESOURCE_ERROR_SETTINGS, g_strdup (text),
+        running ? g_strdup_printf ("%s; %s", error->message, meanwhile)
+                : g_strdup (error->message),
+        __FILE__, GST_FUNCTION, __LINE__);
 
   return error == NULL;
 }

@@ -14,7 +14,10 @@
  *
  * Locks: the object lock guards the settings; the state lock guards what the
  * comments below say. Neither is held while something is pushed, queried,
- * posted or waited for in the engine, and never both.
+ * posted or waited for in the engine, and never both. The load lock, taken
+ * before them, is held while the progress of a load is posted, so that a state
+ * change waits for the message's end: its bin may be gone afterwards. What
+ * hears the message may change the state itself, so it is recursive.
  */
 #pragma once
 
@@ -88,6 +91,9 @@ struct _GstMt3Transcribe {
   guint model_serial;
   Mt3EngineOptions model_options; /* of the engine, or what becomes it */
   Mt3Engine *engine;
+
+  GRecMutex load_lock;
+  gboolean load_told; /* to have begun, and not yet to have ended; load lock */
 
   /* Between the pads; state lock. */
   gboolean flushing;

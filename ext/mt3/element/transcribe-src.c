@@ -260,7 +260,9 @@ gst_mt3_transcribe_advance (GstMt3Transcribe *self, gdouble seconds)
   interval = self->settings.update_interval;
   GST_OBJECT_UNLOCK (self);
   ret = self->output->advance (self->output, seconds, interval);
-  gst_mt3_transcribe_forget_times (self, (GstClockTime) (settled * GST_SECOND));
+  /* Upstream may tell of gaps of centuries. */
+  gst_mt3_transcribe_forget_times (
+      self, (GstClockTime) MIN (settled * GST_SECOND, G_MAXINT64));
 
   return ret;
 }

@@ -170,13 +170,29 @@ allows (const Mt3ProgramSet *set, Mt3Event event)
   }
 }
 
+/* The programs that the model writes for those of @set. */
+static Mt3ProgramSet
+written_set (const Mt3ProgramSet *set, const Mt3Config *config)
+{
+  Mt3ProgramSet result = {.drums = set->drums};
+
+  for (guint program = 0; program < MT3_N_PROGRAMS; program++) {
+    guint written = mt3_config_written_program (config, program);
+
+    if (mt3_program_set_contains (set, program))
+      add_programs (&result, written, written);
+  }
+  return result;
+}
+
 Mt3TokenSet *
 mt3_program_set_tokens (const Mt3ProgramSet *set, const Mt3Config *config)
 {
   Mt3TokenSet *tokens = mt3_token_set_new (config->vocab_size);
+  Mt3ProgramSet written = written_set (set, config);
 
   for (guint token = 0; token < config->vocab_size; token++) {
-    if (allows (set, mt3_vocabulary_event (config->velocity_bins, token)))
+    if (allows (&written, mt3_vocabulary_event (config->velocity_bins, token)))
       mt3_token_set_add (tokens, token);
   }
   return tokens;

@@ -53,6 +53,9 @@ gboolean mt3_program_set_parse (
  * mt3_program_set_tokens:
  * @config: of the model that is to write the tokens
  *
+ * A program in @set allows the one that the model writes for it: a model that
+ * tells only families apart writes a cello as its first bowed string.
+ *
  * Returns: (transfer full): all tokens but those of programs that are not in
  *   @set, of drum hits if drums are not, and of pitches if only drums are
  */

@@ -1,6 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tools/commands.h"
 
+static guint
+n_written (const Mt3Config *config)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < MT3_CONFIG_PROGRAMS; i++)
+    n += mt3_config_written_program (config, i) == i;
+  return n;
+}
+
 static void
 print_config (const Mt3Report *report)
 {
@@ -20,6 +30,10 @@ print_config (const Mt3Report *report)
       "width        %u, %u heads of %u\n", c->d_model, c->n_heads, c->head_dim);
   g_print ("vocabulary   %u, velocity bins %u, ties %s, at most %u tokens\n",
       c->vocab_size, c->velocity_bins, c->ties ? "yes" : "no", c->max_tokens);
+  g_print ("programs     %u%s\n", n_written (c),
+      n_written (c) < MT3_CONFIG_PROGRAMS
+          ? ", each also for others that sound like it"
+          : "");
   g_print ("front end    %u Hz, hop %u, FFT %u, %u mel bins of %g to %g Hz\n",
       c->sample_rate, c->hop_length, c->fft_length, c->n_mels, c->mel_low_hz,
       c->mel_high_hz);

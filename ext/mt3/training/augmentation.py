@@ -10,11 +10,18 @@ import torch
 import torch.nn.functional as F
 
 from mixing import PREROLL
+from native import ANY
 
 RATE = 16000
 ROOM_SAMPLES = 16384
 ENVELOPE_SAMPLES = 320
 LSB = 1 / 32768
+# How often, by setting: any, rendered, recorded. What a program rendered is
+# clean, and its notes end with the pedal; recordings' end with the key. The
+# model can only tell which is meant by how it sounds.
+ROOM = (0.65, 0.3, 0.9)
+TONE = (0.8, 0.3, 0.9)
+NOISE = (0.75, 0.25, 0.75)
 
 
 class Augmentation:
@@ -23,14 +30,17 @@ class Augmentation:
         self.hop, self.frames = config.hop_length, config.window_frames
         self.log_mel, self.device = log_mel, device
 
-    def __call__(self, mixed, cut, n_voices):
+    def __call__(self, mixed, cut, n_voices, setting):
         """Log-mel windows of mixed audio [batch, PREROLL + window]. cut: where
-        the audio ends; n_voices: 0 for windows of silence."""
-        audio = self._room_and_tone(mixed)[:, PREROLL:]
+        the audio ends; n_voices: 0 for windows of silence; setting: see
+        scene.h."""
+        setting = setting.long()[:, None]
+        audio = self._room_and_tone(mixed, setting)[:, PREROLL:]
         audio = self._compress(audio)
         audio = self._overload(audio)
         audio = self._level(audio)
-        audio = audio + self._noise(audio, n_voices)
+        audio = audio + self._noise(audio, n_voices) * self.often(
+            setting, NOISE)
         audio = self._to_16_bits(audio)
         return self._end_early(audio, cut)
 
@@ -38,7 +48,8 @@ class Augmentation:
         """The same for recordings, which have been in a room already."""
         audio = self._level(audio)
         present = (audio.abs().amax(1) > 0).int()
-        audio = audio + self._noise(audio, present)
+        audio = audio + self._noise(audio, present) * self.chance(
+            len(audio), NOISE[ANY])
         return self._end_early(self._to_16_bits(audio), cut)
 
     def uniform(self, batch, low, high):
@@ -50,9 +61,15 @@ class Augmentation:
     def chance(self, batch, probability):
         return self.uniform(batch, 0, 1) < probability
 
-    def _rooms(self, batch):
+    def often(self, setting, probabilities):
+        """Where something happens, by setting."""
+        table = torch.tensor(probabilities, device=self.device)
+        return self.chance(len(setting), table[setting])
+
+    def _rooms(self, setting):
         """Impulse responses: the sound itself, a few early reflections and
         noise that dies away by 60 dB in the room's time."""
+        batch = len(setting)
         time = torch.arange(ROOM_SAMPLES, device=self.device) / RATE
         seconds = self.log_uniform(batch, 0.1, 1.5)
         late = torch.randn(batch, ROOM_SAMPLES, device=self.device)
@@ -64,29 +81,30 @@ class Augmentation:
                   0.04 * RATE).long() + 16
         gains = torch.randn(batch, 6, device=self.device) * 0.25
         early.scatter_add_(1, places, gains)
-        wet = self.log_uniform(batch, 0.05, 0.9) * self.chance(batch, 0.65)
+        wet = self.log_uniform(batch, 0.05, 0.9) * self.often(setting, ROOM)
         room = wet * (late + early)
         room[:, 0] += 1
         return room
 
-    def _tone(self, batch, bins):
+    def _tone(self, setting, bins):
         """A smooth random frequency response, sometimes without treble."""
+        batch = len(setting)
         height = torch.linspace(0, 1, bins, device=self.device).sqrt()[None]
         decibels = torch.zeros(batch, bins, device=self.device)
         for i in range(1, 6):
             swing = torch.randn(batch, 1, device=self.device) * 5 / i ** 0.5
             decibels += swing * torch.cos(
                 math.pi * i * height + self.uniform(batch, 0, 2 * math.pi))
-        decibels = decibels * self.chance(batch, 0.8)
+        decibels = decibels * self.often(setting, TONE)
         edge = self.uniform(batch, 0.45, 1)
         steep = (height - edge).clamp(min=0) * 250 * self.chance(batch, 0.2)
         return 10 ** ((decibels - steep.clamp(max=50)) / 20)
 
-    def _room_and_tone(self, audio):
+    def _room_and_tone(self, audio, setting):
         size = 1 << (audio.shape[1] + ROOM_SAMPLES - 1).bit_length()
         spectrum = torch.fft.rfft(audio, n=size)
-        rooms = torch.fft.rfft(self._rooms(len(audio)), n=size)
-        tone = self._tone(len(audio), spectrum.shape[1])
+        rooms = torch.fft.rfft(self._rooms(setting), n=size)
+        tone = self._tone(setting, spectrum.shape[1])
         heard = torch.fft.irfft(spectrum * rooms * tone, n=size)
         return heard[:, :audio.shape[1]]
 
@@ -126,7 +144,7 @@ class Augmentation:
         alone = self.log_uniform(batch, 1e-5, 0.1)
         gain = torch.where(n_voices[:, None] > 0, under, alone)
         hum = self._hum(batch, n) * self.chance(batch, 0.08)
-        return (hiss + hum) * gain * self.chance(batch, 0.75)
+        return (hiss + hum) * gain
 
     def _hum(self, batch, n):
         time = torch.arange(n, device=self.device) / RATE

@@ -43,7 +43,7 @@ typedef struct {
  * @sounds: index of the sound nearest to a key, or -1: not in its range
  * @gain: brings its middle layer to a common loudness
  * @program: General MIDI program; of a drum kit the kit's number
- * @is_acoustic: a kit of real drums
+ * @is_acoustic: a kit of real drums, or sampled rather than synthetic
  * @source: which font, sample set or synthesiser it comes from
  */
 typedef struct {

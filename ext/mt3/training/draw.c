@@ -63,13 +63,39 @@ dies_away (const Mt3Draw *draw, const Mt3BankInstrument *instrument)
   return TRUE;
 }
 
+static gboolean
+any_acoustic (const Mt3SceneSource *source, const GArray *indexes)
+{
+  for (guint i = 0; i < indexes->len; i++)
+    if (source->instruments[g_array_index (indexes, guint, i)].is_acoustic)
+      return TRUE;
+  return FALSE;
+}
+
+/* One of @indexes, among the sampled ones when @sampled and there is one. */
+static const guint *
+pick_instrument (Mt3Draw *draw, const GArray *indexes, gboolean sampled)
+{
+  const Mt3SceneSource *source = draw->source;
+  const guint *index;
+
+  sampled = sampled && any_acoustic (source, indexes);
+  do
+    index = mt3_draw_pick (&draw->scene.random, indexes);
+  while (sampled && !source->instruments[*index].is_acoustic);
+  return index;
+}
+
 /* An instrument of @program, or of the one below it that the bank has. */
 static const Mt3BankInstrument *
 draw_instrument (Mt3Draw *draw, guint program)
 {
+  gboolean sampled =
+      mt3_random_chance (&draw->scene.random, draw->source->recipe.sampled);
+
   for (guint i = 0; i < 128; i++) {
-    const guint *index = mt3_draw_pick (&draw->scene.random,
-        draw->source->by_program[(program + 128 - i) % 128]);
+    const guint *index = pick_instrument (
+        draw, draw->source->by_program[(program + 128 - i) % 128], sampled);
 
     if (index)
       return &draw->source->instruments[*index];
@@ -96,7 +122,7 @@ mt3_draw_substitute (Mt3Draw *draw, guint program)
 
   if (program >= MT3_FIRST_EFFECT)
     return mt3_draw_program (draw);
-  if (at < recipe->same_program)
+  if (at < recipe->same_program || draw->setting == MT3_SETTING_RECORDED)
     return program;
   if (at < recipe->same_program + recipe->near_program)
     return program / 8 * 8 + mt3_random_below (&draw->scene.random, 8);
@@ -143,8 +169,15 @@ mt3_draw_player (
   program = player->instrument->program;
   player->label = recipe->labels[program];
   player->key_up = mt3_random_chance (random, recipe->unpedalled);
+  player->key_labels = draw->setting == MT3_SETTING_RECORDED;
+  player->legato = mt3_random_chance (random, recipe->legato);
   if (dies_away (draw, player->instrument)) {
-    player->release = mt3_random_range (random, 0.02f, 0.12f);
+    gfloat longest = player->key_labels ? 0.25f : 0.12f;
+
+    player->release = mt3_random_range (random, 0.02f, longest);
+    /* Where a key is let go under the pedal nobody hears, only the next note:
+     * that is what a label there must follow. */
+    player->legato = player->key_labels && (!player->key_up || player->legato);
   } else {
     player->release = mt3_random_range (random, 0.03f, 0.2f);
     if (mt3_random_chance (random, 0.4f))

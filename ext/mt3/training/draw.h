@@ -27,6 +27,7 @@ struct _Mt3SceneSource {
 typedef struct {
   const Mt3SceneSource *source;
   Mt3Scene scene;
+  Mt3Setting setting;
   gfloat detune;
 } Mt3Draw;
 

@@ -108,7 +108,7 @@ mt3_font_presets (const gchar *path, guint8 source, GError **error)
         .program = fluid_preset_get_num (p),
         .is_drum = bank == DRUM_BANK,
         .is_acoustic =
-            bank == DRUM_BANK && is_acoustic_kit (fluid_preset_get_name (p)),
+            bank != DRUM_BANK || is_acoustic_kit (fluid_preset_get_name (p)),
         .source = source,
     };
 

@@ -247,18 +247,24 @@ class Mt3(nn.Module):
         memory = self.decoder.memory(self.encode(mels))
         n = len(mels)
         token = torch.full((n, 1), START, device=mels.device)
-        ended = torch.zeros(n, dtype=torch.bool, device=mels.device)
-        past, written = None, []
+        going = torch.arange(n, device=mels.device)
+        written = torch.full((n, max_tokens), END, device=mels.device)
+        past = [(k[:, :, :0], v[:, :, :0]) for k, v in memory]
         for i in range(max_tokens):
             logits, past = self.decoder(
-                token, self.positions[i], memory,
-                past or [(k[:, :, :0], v[:, :, :0]) for k, v in memory])
+                token, self.positions[i], memory, past)
             token = logits[:, -1:].argmax(-1)
-            written.append(token[:, 0])
-            ended |= token[:, 0] == END
+            written[going, i] = token[:, 0]
             # Asking costs a trip to the device.
-            if i % 16 == 15 and bool(ended.all()):
+            if i % 16 < 15:
+                continue
+            kept = (written[going, :i + 1] != END).all(1).nonzero()[:, 0]
+            if len(kept) == 0:
                 break
-        rows = torch.stack(written, 1).cpu().tolist()
+            if len(kept) < len(going):
+                going, token = going[kept], token[kept]
+                memory, past = ([(k[kept], v[kept]) for k, v in pairs]
+                                for pairs in (memory, past))
+        rows = written[:, :i + 1].tolist()
         return [(row[:row.index(END)], True) if END in row else (row, False)
                 for row in rows]

@@ -13,6 +13,8 @@ import numpy as np
 MAX_VOICES = 192
 VOICE_FIELDS = 12
 SCENES = ('piano', 'band', 'medley', 'lines', 'drums', 'empty')
+# Mt3Setting
+ANY, RENDERED, RECORDED = range(3)
 KINDS = ('piano', 'band', 'drums', 'strings')
 
 NOTE = np.dtype([('onset', '<f4'), ('offset', '<f4'), ('key_up', '<f4'),
@@ -40,7 +42,7 @@ class Recipe(C.Structure):
     _fields_ = [('scenes', C.c_float * len(SCENES))] + [
         (name, C.c_float) for name in (
             'same_program', 'near_program', 'drop_part', 'acoustic_kit',
-            'unpedalled', 'distractor', 'truncated', 'vibrato', 'detune',
+            'sampled', 'recorded', 'legato', 'unpedalled', 'distractor', 'truncated', 'vibrato', 'detune',
             'stretch')] + [
         ('velocity_bins', C.c_uint32), ('labels', C.c_uint8 * 128),
         ('drum_labels', C.c_uint8 * 128)]
@@ -51,7 +53,7 @@ class SceneBatch(C.Structure):
                 ('max_tokens', C.c_uint32)] + [
         (name, C.c_void_p) for name in (
             'first', 'voices', 'n_voices', 'tokens', 'n_tokens', 'roll',
-            'n_roll', 'cut')]
+            'n_roll', 'cut', 'setting')]
 
 
 class Note(C.Structure):
@@ -146,6 +148,7 @@ class SceneSource:
             'roll': ((n_windows, MAX_VOICES, 4), np.int16),
             'n_roll': ((n_windows,), np.int32),
             'cut': ((n_windows,), np.int32),
+            'setting': ((n_windows,), np.int32),
         }
         arrays = {name: np.zeros(*shape) for name, shape in shapes.items()}
         batch = SceneBatch(n_windows, window_samples, max_tokens, **{

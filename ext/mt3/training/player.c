@@ -13,6 +13,9 @@
 /* Between the layers, amplitude follows velocity as General MIDI's fonts do. */
 #define VELOCITY_EXPONENT 1.6f
 #define FOREVER 1e9f
+/* How much shorter or longer than written a note may become in legato. */
+#define LEGATO_SHORTER 0.25f
+#define LEGATO_LONGER 0.4f
 
 static guint
 layer_of (guint velocity)
@@ -84,7 +87,7 @@ add_note (Mt3Scene *scene, const Mt3Player *player, guint pitch, guint velocity,
 
 void
 mt3_scene_play_note (Mt3Scene *scene, const Mt3Player *player, guint pitch,
-    guint velocity, gfloat onset, gfloat offset)
+    guint velocity, gfloat onset, gfloat offset, gfloat written)
 {
   gint32 index = player->instrument->sounds[layer_of (velocity)][pitch];
   if (index < 0 || scene->n_voices >= MT3_SCENE_MAX_VOICES)
@@ -103,8 +106,8 @@ mt3_scene_play_note (Mt3Scene *scene, const Mt3Player *player, guint pitch,
   add_voice (scene, player, sound, velocity, speed, onset, offset);
   /* Nobody can hear a note end that has died away before. */
   if (sound->loop < 0)
-    offset = MIN (offset, onset + MAX (heard, SHORTEST_NOTE_SECONDS));
-  add_note (scene, player, pitch, velocity, onset, offset);
+    written = MIN (written, onset + MAX (heard, SHORTEST_NOTE_SECONDS));
+  add_note (scene, player, pitch, velocity, onset, written);
 }
 
 static guint
@@ -123,6 +126,29 @@ first_note_after (const Mt3CorpusNote *notes, guint n_notes, gfloat time)
   return low;
 }
 
+/* When the key of notes[i] is let go by who plays legato: at the onset that is
+ * nearest to where the note was to end, unless none is near. */
+static gfloat
+legato_end (const Mt3CorpusNote *notes, guint n_notes, guint i)
+{
+  gfloat length = notes[i].key_up - notes[i].onset;
+  gfloat earliest = notes[i].key_up - LEGATO_SHORTER * length;
+  gfloat latest = notes[i].key_up + LEGATO_LONGER * length;
+  gfloat best = notes[i].key_up, nearest = FOREVER;
+
+  for (guint j = first_note_after (notes, n_notes, earliest);
+       j < n_notes && notes[j].onset <= latest; j++) {
+    gfloat distance = fabsf (notes[j].onset - notes[i].key_up);
+
+    if (notes[j].onset > notes[i].onset + SHORTEST_NOTE_SECONDS &&
+        distance < nearest) {
+      nearest = distance;
+      best = notes[j].onset;
+    }
+  }
+  return best;
+}
+
 void
 mt3_scene_play (Mt3Scene *scene, const Mt3Player *player,
     const Mt3CorpusNote *all_notes, const Mt3CorpusPart *part, gfloat start)
@@ -134,17 +160,23 @@ mt3_scene_play (Mt3Scene *scene, const Mt3Player *player,
       notes, part->n_notes, start - LONGEST_NOTE_SECONDS / stretch);
 
   for (; i < part->n_notes && notes[i].onset < end; i++) {
-    gfloat ends = player->key_up ? notes[i].key_up : notes[i].offset;
+    gfloat key_up =
+        player->legato ? legato_end (notes, part->n_notes, i) : notes[i].key_up;
     gfloat onset = (notes[i].onset - start) * stretch;
-    gfloat offset =
-        MAX ((ends - start) * stretch, onset + SHORTEST_NOTE_SECONDS);
+    gfloat shortest = onset + SHORTEST_NOTE_SECONDS;
+    gfloat released = MAX ((key_up - start) * stretch, shortest);
+    /* Who holds the pedal, or has none to hold. */
+    gfloat offset = player->key_up
+                        ? released
+                        : MAX ((notes[i].offset - start) * stretch, released);
     gint pitch = notes[i].pitch + player->transpose;
     gfloat velocity =
         127 * powf (notes[i].velocity / 127.0f, scene->velocity_power);
 
     if (offset < -TAIL_SECONDS || !in_range (player, pitch))
       continue;
-    mt3_scene_play_note (
-        scene, player, pitch, CLAMP (lrintf (velocity), 8, 127), onset, offset);
+    mt3_scene_play_note (scene, player, pitch,
+        CLAMP (lrintf (velocity), 8, 127), onset, offset,
+        player->key_labels ? released : offset);
   }
 }

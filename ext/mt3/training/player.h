@@ -17,6 +17,8 @@ G_BEGIN_DECLS
  * @label: program to write, or -1: a distractor, which has no notes
  * @drum_labels: (nullable): the key to write for a drum's key
  * @key_up: ends notes when the key is let go, whatever the pedal does
+ * @key_labels: writes that they end then, though the pedal may hold the sound
+ * @legato: holds keys until the next note of the part, where one is near
  * @release: seconds; @attack: seconds
  * @vibrato_depth: of the speed; @vibrato_rate: radians a sample
  */
@@ -25,7 +27,7 @@ typedef struct {
   gint label;
   const guint8 *drum_labels;
   gint transpose;
-  gboolean key_up;
+  gboolean key_up, key_labels, legato;
   gfloat gain, detune_cents, release, attack, vibrato_depth, vibrato_rate;
 } Mt3Player;
 
@@ -47,8 +49,9 @@ typedef struct {
 void mt3_scene_play (Mt3Scene *scene, const Mt3Player *player,
     const Mt3CorpusNote *notes, const Mt3CorpusPart *part, gfloat start);
 
-/* Plays one note; @velocity as it comes out. */
+/* Plays one note; @velocity as it comes out; @written: its end in the tokens,
+ * @offset when it is heard. */
 void mt3_scene_play_note (Mt3Scene *scene, const Mt3Player *player, guint pitch,
-    guint velocity, gfloat onset, gfloat offset);
+    guint velocity, gfloat onset, gfloat offset, gfloat written);
 
 G_END_DECLS

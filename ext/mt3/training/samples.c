@@ -50,7 +50,7 @@ get_set (GHashTable *sets, gchar **columns, guint8 source)
       mt3_recorder_new (!is_drum && mt3_general_midi_sustains (program));
   set->instrument.program = program;
   set->instrument.is_drum = is_drum;
-  set->instrument.is_acoustic = is_drum;
+  set->instrument.is_acoustic = TRUE;
   set->instrument.source = source;
   g_hash_table_insert (sets, g_strdup (columns[0]), set);
   return set;

@@ -24,6 +24,14 @@ draw_start (Mt3Draw *draw, gfloat duration)
       &draw->scene.random, -0.3f, MAX (duration - 0.5f, 0));
 }
 
+static Mt3Setting
+draw_setting (Mt3Draw *draw)
+{
+  return mt3_random_chance (&draw->scene.random, draw->source->recipe.recorded)
+             ? MT3_SETTING_RECORDED
+             : MT3_SETTING_RENDERED;
+}
+
 static void
 play_part (Mt3Draw *draw, const Mt3Player *player, guint part, gfloat start)
 {
@@ -46,7 +54,8 @@ play_piano (Mt3Draw *draw)
 
   if (index == NULL)
     return;
-  if (mt3_random_chance (random, 0.14f))
+  draw->setting = draw_setting (draw);
+  if (draw->setting == MT3_SETTING_RENDERED && mt3_random_chance (random, 0.3f))
     program = others[mt3_random_below (random, G_N_ELEMENTS (others))];
   if (!mt3_draw_player (draw, program, 0, &player))
     return;
@@ -167,14 +176,20 @@ play_lines (Mt3Draw *draw)
   guint n =
       1 + mt3_random_chance (random, 0.4f) + mt3_random_chance (random, 0.25f);
   gfloat at = mt3_random_range (random, 0, 1);
+  gfloat strings = 0.55f;
 
+  /* Recordings of one to three instruments that are no piano are of strings. */
+  if (draw_setting (draw) == MT3_SETTING_RECORDED) {
+    draw->setting = MT3_SETTING_RECORDED;
+    strings = 0.85f;
+  }
   if (quartet && mt3_random_chance (random, 0.5f)) {
     play_band (draw, &draw->source->corpus.pieces[*quartet]);
     return;
   }
   for (guint i = 0; i < n; i++) {
-    guint program = at < 0.55f   ? 40 + mt3_random_below (random, 4)
-                    : at < 0.85f ? 56 + mt3_random_below (random, 24)
+    guint program = at < strings ? 40 + mt3_random_below (random, 4)
+                    : at < 0.9f  ? 56 + mt3_random_below (random, 24)
                                  : mt3_draw_program (draw);
     play_melody (draw, program, mt3_random_range (random, -5, 0));
   }
@@ -196,10 +211,10 @@ play_distractors (Mt3Draw *draw)
   mt3_draw_vibrato (draw, &player, 120);
   for (guint i = 0; i < n; i++) {
     gfloat onset = mt3_random_range (random, -0.5f, draw->scene.seconds);
+    gfloat end = onset + mt3_random_range (random, 0.1f, 1);
 
     mt3_scene_play_note (&draw->scene, &player,
-        45 + mt3_random_below (random, 35), 64, onset,
-        onset + mt3_random_range (random, 0.1f, 1));
+        45 + mt3_random_below (random, 35), 64, onset, end, end);
   }
 }
 
@@ -328,6 +343,7 @@ draw_window (const Mt3SceneSource *source, Mt3Random *random,
       mt3_draw_weighted (&scene->random, recipe->scenes, MT3_N_SCENE_KINDS));
   batch->cut[index] =
       truncate_scene (scene, recipe->truncated, batch->window_samples);
+  batch->setting[index] = draw.setting;
   batch->n_voices[index] = scene->n_voices;
   batch->n_roll[index] = write_roll (scene, batch->roll + voices * 4);
   batch->n_tokens[index] = write_tokens (&draw, recipe->velocity_bins,

@@ -26,6 +26,15 @@ typedef enum {
   MT3_N_SCENE_KINDS,
 } Mt3SceneKind;
 
+/* How a window is to sound, and what an end under the pedal means. */
+typedef enum {
+  MT3_SETTING_ANY,
+  /* A file that a program rendered: clean; notes end with the pedal. */
+  MT3_SETTING_RENDERED,
+  /* A room, a microphone; notes end with the key. */
+  MT3_SETTING_RECORDED,
+} Mt3Setting;
+
 /**
  * Mt3Recipe:
  * @scenes: how often each kind is drawn (any scale)
@@ -33,6 +42,9 @@ typedef enum {
  * @near_program: ... takes another one of its General MIDI class
  * @drop_part: ... is left out of a band
  * @acoustic_kit: ... that drums are a kit of real drums
+ * @sampled: ... that sampled notes are played rather than synthetic ones
+ * @recorded: ... that a piano or a string is a recording of one
+ * @legato: ... that notes last until the next one
  * @unpedalled: ... that a piano is heard without its pedal
  * @distractor: ... that something sounds that has no notes
  * @truncated: ... that the audio ends inside the window
@@ -45,7 +57,8 @@ typedef enum {
 typedef struct {
   gfloat scenes[MT3_N_SCENE_KINDS];
   gfloat same_program, near_program, drop_part;
-  gfloat acoustic_kit, unpedalled, distractor, truncated, vibrato;
+  gfloat acoustic_kit, sampled, recorded, legato;
+  gfloat unpedalled, distractor, truncated, vibrato;
   gfloat detune, stretch;
   guint32 velocity_bins;
   guint8 labels[128];
@@ -76,6 +89,7 @@ void mt3_scene_source_free (Mt3SceneSource *source);
  *   hundredths of a second from the window's start, is_drum
  * @n_roll: [n_windows]
  * @cut: [n_windows]: the sample at which the audio ends; window_samples: not
+ * @setting: [n_windows]: a #Mt3Setting
  */
 typedef struct {
   guint32 n_windows, window_samples, max_tokens;
@@ -87,6 +101,7 @@ typedef struct {
   gint16 *roll;
   gint32 *n_roll;
   gint32 *cut;
+  gint32 *setting;
 } Mt3SceneBatch;
 
 /* Fills @batch. Any number of threads may draw from one source. */

@@ -4,6 +4,9 @@
 
   train.py --corpus corpus.npz --bank BANK --out RUN --minutes 25
 
+All GPUs that are visible train together (CUDA_VISIBLE_DEVICES), each on
+windows of its own; --batch is what one of them gets.
+
 RUN holds state.pt (everything, to go on from), model.safetensors (the averaged
 weights, for the product) and log.jsonl (the curve). With --stop-after the call
 ends early and the next one with the same --out continues.
@@ -25,6 +28,7 @@ import bank as bank_file
 import corpus as corpus_file
 import model as network
 import native
+import team as teams
 import weights
 from augmentation import Augmentation, piano_rolls
 from frontend import LogMel
@@ -43,7 +47,9 @@ AUXILIARY_WEIGHTS = (0.15, 0.05)
 # longest would double the decoder's work.
 SHORT_SHARE = 0.75
 LOG_STEPS = 100
-SAVE_SECONDS = 120
+SAVE_SECONDS = 150
+# So often the processes agree on what time it is.
+AGREE_STEPS = 10
 DATA_STATEMENT = (
     'Trained from scratch on OpenScore string quartets and Lieder (CC0), the '
     'Groove MIDI dataset (CC BY 4.0), Freedoom (BSD-3-Clause) and Simutrans '
@@ -83,23 +89,29 @@ class Objective(nn.Module):
 
 
 class Feed:
-    """Draws batches on threads of its own."""
+    """Draws batches on threads of its own, from every stride-th seed."""
 
-    def __init__(self, source, options, window_samples, first_seed):
+    def __init__(self, source, options, window_samples, first_seed, stride=1):
         self._draw = lambda seed: source.draw(
             seed, options.batch, window_samples, options.long_tokens)
         self._pin = torch.cuda.is_available() and options.device == 'cuda'
+        # New threads begin on the first GPU, whichever their process has.
+        self._gpu = torch.cuda.current_device() if self._pin else None
         self._queue = queue.Queue(24)
         self._lock = threading.Lock()
         self._stopped = False
+        self._stride = stride
         self._seed = (options.seed << 32) + first_seed
         for _ in range(options.threads):
             threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
+        if self._pin:
+            torch.cuda.set_device(self._gpu)
         while not self._stopped:
             with self._lock:
-                seed, self._seed = self._seed, self._seed + 1
+                seed = self._seed
+                self._seed += self._stride
             batch = {name: torch.from_numpy(array)
                      for name, array in self._draw(seed).items()}
             if self._pin:
@@ -151,8 +163,9 @@ def hear_repeats(tokens, heard, probability, limits):
 
 
 class Trainer:
-    def __init__(self, options):
+    def __init__(self, options, team=None):
         self.options = options
+        self.team = team or teams.Team(device=options.device)
         self.device = options.device
         self.out = pathlib.Path(options.out)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -164,6 +177,8 @@ class Trainer:
             config = network.make_config(**dict(options.config))
             self.model = network.Mt3(config).to(self.device)
         self.config = self.model.config
+        self.parameters = list(self.model.parameters())
+        self.team.follow_first(self.parameters)
         self.average = {name: value.detach().clone() for name, value
                         in self.model.state_dict().items()}
         self.optimiser = Optimiser(self.model)
@@ -171,6 +186,9 @@ class Trainer:
         self.state_path = self.out / 'state.pt'
         if self.state_path.exists():
             self._resume()
+        # Rooms and noise of its own for each process and each call.
+        torch.manual_seed(
+            (options.seed << 32) + (self.step << 8) + self.team.rank)
         self._prepare_data()
 
     def _prepare_data(self):
@@ -183,8 +201,9 @@ class Trainer:
         self.mixer = Mixer(bank, self.device)
         self.augment = Augmentation(
             config, LogMel(config).to(self.device), self.device)
+        first_seed = self.step * self.team.size + self.team.rank
         self.feed = Feed(native.SceneSource(corpus, bank, recipe), options,
-                         self.window_samples, first_seed=self.step)
+                         self.window_samples, first_seed, self.team.size)
 
     def _resume(self):
         state = torch.load(self.state_path, map_location=self.device)
@@ -193,7 +212,8 @@ class Trainer:
         self.optimiser.load_state_dict(state['optimiser'])
         self.step, self.elapsed = state['step'], state['elapsed']
         self.history = state['history']
-        print(f'going on from step {self.step}', flush=True)
+        if self.team.leads:
+            print(f'going on from step {self.step}', flush=True)
 
     def save(self):
         temporary = self.state_path.with_suffix('.tmp')
@@ -202,10 +222,12 @@ class Trainer:
                     'step': self.step, 'elapsed': self.elapsed,
                     'history': self.history}, temporary)
         os.replace(temporary, self.state_path)
+        temporary = self.out / 'model.tmp'
         weights.export(
-            self.out / 'model.safetensors', self.average, self.config,
+            temporary, self.average, self.config,
             {'name': self.options.name, 'license': self.options.license,
              'data': DATA_STATEMENT, 'steps': str(self.step)})
+        os.replace(temporary, self.out / 'model.safetensors')
 
     def progress(self):
         if self.options.steps:
@@ -221,7 +243,8 @@ class Trainer:
     def _mels(self, batch):
         audio = self.mixer(batch['first'], batch['voices'],
                            batch['n_voices'], self.window_samples)
-        return self.augment(audio, batch['cut'], batch['n_voices'])
+        return self.augment(audio, batch['cut'], batch['n_voices'],
+                            batch['setting'])
 
     @torch.no_grad()
     def _hear(self, batch):
@@ -258,18 +281,25 @@ class Trainer:
             loss, auxiliary, accuracy = objective(*inputs)
         share = AUXILIARY_WEIGHTS[self.progress() > 0.5]
         (loss + share * auxiliary).backward()
+        self.team.average_gradients(self.parameters)
         self.optimiser.step(self.rate())
         self.step += 1
         self._average_weights()
         return torch.stack([loss.detach(), auxiliary.detach(), accuracy])
 
     def _log(self, losses, started):
+        apart = self.team.follow_first(self.parameters)
+        if not self.team.leads:
+            return
         loss, auxiliary, accuracy = torch.stack(losses).mean(0).tolist()
         row = {'step': self.step, 'seconds': round(self.elapsed, 1),
                'loss': round(loss, 4), 'auxiliary': round(auxiliary, 4),
                'accuracy': round(accuracy, 4), 'rate': f'{self.rate():.2e}',
                'windows_per_second': round(
-                   len(losses) * self.options.batch / (time.time() - started))}
+                   len(losses) * self.options.batch * self.team.size /
+                   (time.time() - started))}
+        if apart:
+            row['apart'] = apart
         self.history.append(row)
         with open(self.out / 'log.jsonl', 'a') as file:
             file.write(json.dumps(row) + '\n')
@@ -283,22 +313,30 @@ class Trainer:
             objective = torch.compile(objective, dynamic=False)
         stop_at = time.time() + 60 * (options.stop_after or float('inf'))
         saved = logged = last = time.time()
-        losses, began_at = [], self.step
-        while self.progress() < 1 and time.time() < stop_at:
+        losses, began_at, elapsed, stopped = [], self.step, self.elapsed, False
+        while self.progress() < 1 and not stopped:
             losses.append(self._train_step(objective))
             now = time.time()
             # The first steps compile: that is not training time.
-            self.elapsed += now - last if self.step > began_at + 3 else 0
+            elapsed += now - last if self.step > began_at + 3 else 0
             last = now
+            if self.step % AGREE_STEPS == 0:
+                self.elapsed, stopped = self.team.numbers_of_first(
+                    elapsed, now > stop_at)
             if len(losses) == options.log_steps:
                 self._log(losses, logged)
                 losses, logged = [], time.time()
-            if now - saved > SAVE_SECONDS:
+            if self.team.leads and now - saved > SAVE_SECONDS:
                 self.save()
                 saved = last = time.time()
         self.feed.stop()
-        self.save()
-        print('done' if self.progress() >= 1 else 'stopped', flush=True)
+        if self.team.leads:
+            self.save()
+            print('done' if self.progress() >= 1 else 'stopped', flush=True)
+
+
+def train(options, team):
+    Trainer(options, team).run()
 
 
 def pair(text):
@@ -318,7 +356,9 @@ def parse_options(arguments=None):
     parser.add_argument('--steps', type=int, help='instead of --minutes')
     parser.add_argument('--stop-after', type=float, metavar='MINUTES')
     parser.add_argument('--init', help='a .safetensors model to start from')
-    parser.add_argument('--batch', type=int, default=512)
+    parser.add_argument('--processes', type=int, help='default: one a GPU')
+    parser.add_argument('--batch', type=int, default=512,
+                        help='windows of each process')
     parser.add_argument('--short-tokens', type=int, default=192)
     parser.add_argument('--long-tokens', type=int, default=512)
     parser.add_argument('--rate', type=float, default=2e-3)
@@ -331,8 +371,8 @@ def parse_options(arguments=None):
     parser.add_argument('--config', type=pair, action='append', default=[],
                         metavar='NAME=VALUE', help='dimensions, see model.py')
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--threads', type=int,
-                        default=max(1, (os.cpu_count() or 2) - 3))
+    parser.add_argument('--threads', type=int, help='of each process',
+                        default=min(8, max(1, (os.cpu_count() or 2) - 3)))
     parser.add_argument('--device', default=(
         'cuda' if torch.cuda.is_available() else 'cpu'))
     parser.add_argument('--compile', type=int,
@@ -340,8 +380,12 @@ def parse_options(arguments=None):
     parser.add_argument('--log-steps', type=int, default=LOG_STEPS)
     parser.add_argument('--name', default='mt3-small')
     parser.add_argument('--license', default='CC-BY-4.0')
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.processes is None:
+        options.processes = \
+            torch.cuda.device_count() if options.device == 'cuda' else 1
+    return options
 
 
 if __name__ == '__main__':
-    Trainer(parse_options()).run()
+    teams.run(train, parse_options())

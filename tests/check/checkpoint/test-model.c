@@ -99,6 +99,7 @@ START_TEST (the_configuration_in_the_metadata_comes_back)
   config.velocity_bins = 5;
   config.ties = FALSE;
   config.distinct_onsets = TRUE;
+  config.written_programs[42] = 40 + 1;
   own = random_model_new (&config, 1, FALSE);
   path = fixture_write (own);
   opened = fixture_must_open (path);
@@ -194,6 +195,7 @@ static const struct {
     {"{\"n_heads\":2.5}", "n_heads is 2.5; expected"},
     {"{\"velocity_bins\":128}", "velocity_bins is 128; expected"},
     {"{\"ties\":1}", "ties is 1; expected"},
+    {"{\"written_programs\":[0,1]}", "written_programs is no list of 128"},
     {"{\"encoder_layers\":1000000000}", "encoder_layers is 1000000000"},
     {"{\"mel_high_hz\":9000}", "half its sample rate"},
     {"{\"head_dim\":4,\"encoder_layers\":3}",

@@ -187,6 +187,7 @@ new_engine (const gchar *model_file)
       .description = g_strdup (model_file),
       .precision = MT3_PRECISION_EXACT,
       .n_slots = N_SLOTS,
+      .max_beams = N_SLOTS,
       .prefill_batch = 1,
       .decode_steps = 1,
       .prefill = scripted_prefill,

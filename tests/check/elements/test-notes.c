@@ -23,7 +23,7 @@ GST_START_TEST (draws_are_as_the_properties_say)
 {
   g_auto (Fixture) fixture = fixture_new_playing ();
   const Mt3Decoding expected = {
-      12, 0.5f, 7, 0.25f, G_GUINT64_CONSTANT (18446744073709551615), NULL};
+      12, 0.5f, 7, 0.25f, G_GUINT64_CONSTANT (18446744073709551615), NULL, 1};
 
   g_object_set (fixture.element, "max-tokens", 12, "temperature", 0.5, "top-k",
       7, "top-p", 0.25, "seed", expected.seed, NULL);
@@ -51,6 +51,80 @@ GST_START_TEST (a_change_counts_for_the_windows_that_begin_later)
   fixture_wait_windows (&fixture, 3);
   fail_unless (script_last_decoding ()->temperature == 0.0f);
   fail_unless (script_last_decoding ()->allowed == NULL);
+}
+
+GST_END_TEST
+
+/* Beam search */
+
+GST_START_TEST (searches_are_as_the_properties_say)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  Mt3Decoding expected = MT3_DECODING_GREEDY;
+
+  g_object_set (fixture.element, "beam-size", 3, "beam-alpha", 0.25, NULL);
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  expected.max_tokens = 1024;
+  expected.beam_size = 3;
+  expected.beam_alpha = 0.25f;
+  fail_unless (mt3_decoding_equal (script_last_decoding (), &expected));
+}
+
+GST_END_TEST
+
+GST_START_TEST (the_engine_is_opened_for_as_many_beams)
+{
+  GstElement *element = gst_element_factory_make ("mt3transcribe", NULL);
+
+  g_object_set (element, "model-file", "scripted", "beam-size", 3, NULL);
+  gst_element_set_state (element, GST_STATE_READY);
+  script_wait_opened (1);
+  fail_unless_equals_int (script.options.beam_size, 3);
+  gst_element_set_state (element, GST_STATE_NULL);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+GST_START_TEST (a_search_at_a_temperature_is_an_error)
+{
+  GstElement *element = gst_element_factory_make ("mt3transcribe", NULL);
+  Fixture fixture = {.element = element, .bus = gst_bus_new ()};
+
+  gst_element_set_bus (element, fixture.bus);
+  g_object_set (element, "beam-size", 4, "temperature", 0.5, NULL);
+  gst_element_set_state (element, GST_STATE_READY);
+  fail_unless_equals_int (gst_element_set_state (element, GST_STATE_PAUSED),
+      GST_STATE_CHANGE_FAILURE);
+  fixture_expect_error (&fixture, GST_RESOURCE_ERROR,
+      GST_RESOURCE_ERROR_SETTINGS, "Set temperature to 0, or beam-size to 1");
+  gst_element_set_state (element, GST_STATE_NULL);
+  gst_element_set_bus (element, NULL);
+  gst_object_unref (element);
+  gst_object_unref (fixture.bus);
+}
+
+GST_END_TEST
+
+GST_START_TEST (while_it_searches_a_temperature_is_a_warning_and_no_more)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_autoptr (GError) error = NULL;
+  GstMessage *message;
+
+  g_object_set (fixture.element, "beam-size", 4, NULL);
+  g_object_set (fixture.element, "temperature", 0.5, NULL);
+  message = fixture_wait (&fixture, GST_MESSAGE_WARNING);
+  gst_message_parse_warning (message, &error, NULL);
+  fail_unless (
+      g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS));
+  gst_message_unref (message);
+
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  fail_unless_equals_int (script_last_decoding ()->beam_size, 4);
+  fail_unless (script_last_decoding ()->temperature == 0.0f);
 }
 
 GST_END_TEST
@@ -328,6 +402,11 @@ notes_suite (void)
   tcase_add_test (tcase, by_default_tokens_are_those_of_the_reference);
   tcase_add_test (tcase, draws_are_as_the_properties_say);
   tcase_add_test (tcase, a_change_counts_for_the_windows_that_begin_later);
+  tcase_add_test (tcase, searches_are_as_the_properties_say);
+  tcase_add_test (tcase, the_engine_is_opened_for_as_many_beams);
+  tcase_add_test (tcase, a_search_at_a_temperature_is_an_error);
+  tcase_add_test (
+      tcase, while_it_searches_a_temperature_is_a_warning_and_no_more);
   tcase_add_loop_test (
       tcase, only_allowed_instruments_are_written, 0, G_N_ELEMENTS (allowed));
   tcase_add_loop_test (tcase, instruments_that_are_not_understood_are_an_error,

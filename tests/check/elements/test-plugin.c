@@ -375,6 +375,56 @@ GST_START_TEST (two_elements_share_one_engine)
 
 GST_END_TEST
 
+GST_START_TEST (for_a_search_auto_is_the_cpu_and_stats_say_why)
+{
+  GstElement *pipeline =
+      launch ("audiotestsrc num-buffers=10 ! mt3transcribe name=mt3 "
+              "model-file=%s max-tokens=20 beam-size=2 batch-size=1 ! fakesink",
+          tiny_model ());
+  GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), "mt3");
+  g_autoptr (GstStructure) stats = NULL;
+  GstBus *bus = gst_element_get_bus (pipeline);
+  guint slots;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  gst_message_unref (gst_bus_timed_pop_filtered (
+      bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
+  g_object_get (element, "stats", &stats, NULL);
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+  gst_object_unref (pipeline);
+
+  fail_unless_equals_string (gst_structure_get_string (stats, "device"), "cpu");
+  fail_unless (strstr (gst_structure_get_string (stats, "why-not-cuda"),
+                   "no beam search") != NULL);
+  fail_unless (gst_structure_get_uint (stats, "slots", &slots));
+  fail_unless_equals_int (slots, 2);
+}
+
+GST_END_TEST
+
+GST_START_TEST (a_search_on_cuda_is_an_error_that_names_the_cpu)
+{
+  GstElement *pipeline =
+      launch ("audiotestsrc num-buffers=10 ! mt3transcribe model-file=%s "
+              "device=cuda beam-size=2 ! fakesink",
+          tiny_model ());
+  GstMessage *message = play (pipeline);
+  g_autofree gchar *debug = NULL;
+  g_autoptr (GError) error = NULL;
+
+  fail_unless_equals_int (GST_MESSAGE_TYPE (message), GST_MESSAGE_ERROR);
+  gst_message_parse_error (message, &error, &debug);
+  fail_unless (
+      g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS));
+  fail_unless (strstr (debug, "use device=cpu") != NULL, "%s", debug);
+  gst_message_unref (message);
+  gst_object_unref (pipeline);
+}
+
+GST_END_TEST
+
 /* Sinks */
 
 #define MUSIC                                                                  \
@@ -471,6 +521,8 @@ plugin_suite (void)
   tcase_add_loop_test (
       tcase, any_rate_and_channels_give_a_file, 0, G_N_ELEMENTS (formats));
   tcase_add_test (tcase, two_elements_share_one_engine);
+  tcase_add_test (tcase, for_a_search_auto_is_the_cpu_and_stats_say_why);
+  tcase_add_test (tcase, a_search_on_cuda_is_an_error_that_names_the_cpu);
   tcase_add_test (tcase, updates_end_in_the_same_file);
   tcase_add_test (tcase, updates_survive_a_stop);
   tcase_add_test (tcase, a_pipe_gets_one_file);

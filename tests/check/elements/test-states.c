@@ -76,6 +76,116 @@ GST_START_TEST (an_element_may_go_while_its_model_opens)
 
 GST_END_TEST
 
+/* The end of the messages on @bus. */
+static GstProgressType
+pop_progress (GstBus *bus)
+{
+  GstProgressType type = GST_PROGRESS_TYPE_COMPLETE;
+  GstMessage *message;
+
+  while ((message = gst_bus_pop_filtered (bus, GST_MESSAGE_PROGRESS))) {
+    gst_message_parse_progress (message, &type, NULL, NULL);
+    gst_message_unref (message);
+  }
+  return type;
+}
+
+/* The bin that messages go through may be gone then. */
+GST_START_TEST (a_load_that_was_given_up_says_nothing_any_more)
+{
+  GstElement *element = new_element ();
+  GstBus *bus = gst_bus_new ();
+  GstMessage *message;
+
+  gst_element_set_bus (element, bus);
+  script_set_hold_open (TRUE);
+  set_state (element, GST_STATE_READY);
+  script_wait_opening (1);
+  set_state (element, GST_STATE_NULL);
+  fail_unless_equals_int (pop_progress (bus), GST_PROGRESS_TYPE_CANCELED);
+  script_set_hold_open (FALSE);
+  script_wait_opened (1);
+  script_wait_no_engines ();
+  message = gst_bus_pop_filtered (bus, GST_MESSAGE_PROGRESS);
+  fail_unless (message == NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+/* How far a message has come. */
+enum { ON_ITS_WAY, HEARD, HANDLED };
+
+static GstBusSyncReply
+handle_slowly (GstBus *bus, GstMessage *message, gpointer state)
+{
+  GstProgressType type = GST_PROGRESS_TYPE_START;
+
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_PROGRESS)
+    gst_message_parse_progress (message, &type, NULL, NULL);
+  gst_message_unref (message);
+  if (type == GST_PROGRESS_TYPE_COMPLETE) {
+    g_atomic_int_set ((gint *) state, HEARD);
+    g_usleep (50000);
+    g_atomic_int_set ((gint *) state, HANDLED);
+  }
+  return GST_BUS_DROP;
+}
+
+GST_START_TEST (stopping_waits_for_a_message_that_is_under_way)
+{
+  GstElement *element = new_element ();
+  GstBus *bus = gst_bus_new ();
+  gint state = ON_ITS_WAY;
+
+  gst_bus_set_sync_handler (bus, handle_slowly, &state, NULL);
+  gst_element_set_bus (element, bus);
+  set_state (element, GST_STATE_READY);
+  while (g_atomic_int_get (&state) == ON_ITS_WAY)
+    g_usleep (100);
+  set_state (element, GST_STATE_NULL);
+  fail_unless_equals_int (g_atomic_int_get (&state), HANDLED);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+/* Of a message of its own, so in the thread that opens the model. */
+static GstBusSyncReply
+stop_when_open (GstBus *bus, GstMessage *message, gpointer state)
+{
+  GstProgressType type = GST_PROGRESS_TYPE_START;
+
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_PROGRESS)
+    gst_message_parse_progress (message, &type, NULL, NULL);
+  if (type == GST_PROGRESS_TYPE_COMPLETE) {
+    gst_element_set_state (
+        GST_ELEMENT (GST_MESSAGE_SRC (message)), GST_STATE_NULL);
+    g_atomic_int_set ((gint *) state, HANDLED);
+  }
+  gst_message_unref (message);
+  return GST_BUS_DROP;
+}
+
+GST_START_TEST (who_hears_that_the_model_is_open_may_stop)
+{
+  GstElement *element = new_element ();
+  GstBus *bus = gst_bus_new ();
+  gint state = ON_ITS_WAY;
+
+  gst_bus_set_sync_handler (bus, stop_when_open, &state, NULL);
+  gst_element_set_bus (element, bus);
+  set_state (element, GST_STATE_READY);
+  while (g_atomic_int_get (&state) != HANDLED)
+    g_usleep (100);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
 GST_START_TEST (other_settings_open_another_model)
 {
   GstElement *element = new_element ();
@@ -217,6 +327,9 @@ states_suite (void)
   tcase_add_test (tcase, every_state_follows_every_other);
   tcase_add_test (tcase, stopping_does_not_wait_for_the_model);
   tcase_add_test (tcase, an_element_may_go_while_its_model_opens);
+  tcase_add_test (tcase, a_load_that_was_given_up_says_nothing_any_more);
+  tcase_add_test (tcase, stopping_waits_for_a_message_that_is_under_way);
+  tcase_add_test (tcase, who_hears_that_the_model_is_open_may_stop);
   tcase_add_test (tcase, other_settings_open_another_model);
   tcase_add_test (tcase, a_model_that_failed_is_tried_again);
   tcase_add_test (tcase, stopping_wakes_the_wait_for_the_model);

@@ -36,6 +36,7 @@ typedef struct {
   Mt3BeamSearch *search;
   gchar texts[MT3_MAX_BEAMS][MAX_TEXT + 1];
   guint n_steps;
+  gchar result[MAX_TEXT + 2];
 } Run;
 
 static Run *
@@ -104,7 +105,6 @@ finish (Run *run)
 {
   guint16 tokens[MAX_TEXT];
   gfloat log_probs[MAX_TEXT];
-  GString *text = g_string_new (NULL);
   gboolean ended;
   guint n;
 
@@ -112,10 +112,9 @@ finish (Run *run)
     continue;
   n = mt3_beam_search_read (run->search, tokens, log_probs, &ended);
   for (guint i = 0; i < n; i++)
-    g_string_append_c (text, tokens[i] == A ? 'A' : 'B');
-  if (ended)
-    g_string_append_c (text, '.');
-  return g_intern_string (g_string_free (text, FALSE));
+    run->result[i] = tokens[i] == A ? 'A' : 'B';
+  run->result[n] = ended ? '.' : '\0';
+  return run->result;
 }
 
 /* A is the better beginning, but what follows it is anyone's guess. */

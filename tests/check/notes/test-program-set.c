@@ -170,6 +170,23 @@ START_TEST (test_tokens_of_other_instruments_are_left_out)
 }
 END_TEST
 
+START_TEST (test_a_program_allows_the_one_that_is_written_for_it)
+{
+  Mt3Config grouped = config;
+  Mt3ProgramSet set;
+  g_autoptr (Mt3TokenSet) tokens = NULL;
+  const Mt3Event violin = {MT3_EVENT_PROGRAM, 40};
+  const Mt3Event cello = {MT3_EVENT_PROGRAM, 42};
+
+  for (guint program = 40; program < 44; program++)
+    grouped.written_programs[program] = 40 + 1;
+  mt3_program_set_parse ("cello", &set, NULL);
+  tokens = mt3_program_set_tokens (&set, &grouped);
+  ck_assert (mt3_token_set_contains (tokens, mt3_vocabulary_token (1, violin)));
+  ck_assert (!mt3_token_set_contains (tokens, mt3_vocabulary_token (1, cello)));
+}
+END_TEST
+
 /* What is no event may be written: it says nothing, as with the reference. */
 START_TEST (test_the_end_and_what_says_nothing_are_always_allowed)
 {
@@ -201,6 +218,7 @@ main (void)
       0, G_N_ELEMENTS (refused));
   tcase_add_loop_test (tcase, test_tokens_of_other_instruments_are_left_out, 0,
       G_N_ELEMENTS (masks));
+  tcase_add_test (tcase, test_a_program_allows_the_one_that_is_written_for_it);
   tcase_add_test (tcase, test_the_end_and_what_says_nothing_are_always_allowed);
 
   runner = srunner_create (suite);

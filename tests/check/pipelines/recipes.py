@@ -78,6 +78,16 @@ class TranscribeFile(Recipe):
         self.assertIsMidi(self.dir / 'a.mid')
         self.assertNothingLeft('a.flac', 'a.mid')
 
+    def test_searches_with_beams_on_the_cpu_alone(self):
+        self.make_audio('a.flac')
+        self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid', 'beam-size=4',
+                        'programs=piano')
+        self.assertIsMidi(self.dir / 'a.mid')
+        self.assertIn('use device=cpu', self.run_recipe(
+            'transcribe-file.sh', 'a.flac', 'b.mid', 'beam-size=4',
+            'device=cuda', code=1))
+        self.assertNothingLeft('a.flac', 'a.mid')
+
     def test_reads_the_common_formats(self):
         for name, encoder in (
                 ('a.mp3', 'lamemp3enc'), ('a.wav', 'wavenc'),

@@ -61,16 +61,19 @@ class Recipe(unittest.TestCase):
     def tearDownClass(cls):
         cls.folder.cleanup()
 
-    def train(self, steps):
-        import train
-        options = train.parse_options([
+    def options(self, out, steps):
+        return [
             '--corpus', str(self.work / 'corpus.npz'), '--bank',
-            str(self.work / 'bank'), '--out', str(self.work / 'run'),
+            str(self.work / 'bank'), '--out', str(self.work / out),
             '--steps', str(steps), '--batch', '8', '--short-tokens', '48',
             '--long-tokens', '128', '--log-steps', '5', '--threads', '1',
             '--rate', '5e-3', '--device', 'cpu', '--compile', '0',
             *(f'--config={name}={value}' for name, value in
-              DIMENSIONS.items())])
+              DIMENSIONS.items())]
+
+    def train(self, steps):
+        import train
+        options = train.parse_options(self.options('run', steps))
         with contextlib.redirect_stdout(io.StringIO()) as output:
             train.Trainer(options).run()
         rows = (self.work / 'run/log.jsonl').read_text().splitlines()
@@ -122,6 +125,22 @@ class Recipe(unittest.TestCase):
         described = run(os.environ['MT3_MODEL'], 'inspect', model)
         for said in ('CC-BY-4.0', 'Groove MIDI'):
             self.assertIn(said, described)
+
+    def test_6_processes_train_one_model_together(self):
+        run(sys.executable, SOURCE / 'train.py', *self.options('team', 20),
+            '--processes', 2)
+        rows = [json.loads(row) for row in
+                (self.work / 'team/log.jsonl').read_text().splitlines()]
+        self.assertEqual([row['step'] for row in rows], [5, 10, 15, 20])
+        self.assertLess(rows[-1]['loss'], rows[0]['loss'] - 0.3)
+        # Written where the processes' weights were not the same.
+        self.assertFalse(any('apart' in row for row in rows))
+        run(os.environ['MT3_MODEL'], 'verify',
+            self.work / 'team/model.safetensors')
+
+    def test_7_gradients_are_averaged(self):
+        # A file of its own: what is called in other processes is imported.
+        run(sys.executable, pathlib.Path(__file__).parent / 'averaging.py')
 
     def recording(self):
         """A scene of the training data as a clip: audio.flac and ref.json."""

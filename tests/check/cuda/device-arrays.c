@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "device-arrays.h"
+
+#include "checkpoint/half.h"
+
+/* See Mt3CudaPlanes. */
+#define ACTIVATION_SCALE (1.0f / 64)
+#define LOW_PLANE 2048.0f
+
+void
+check_cuda (cudaError_t result)
+{
+  if (result != cudaSuccess)
+    g_error ("%s", cudaGetErrorString (result));
+}
+
+gfloat *
+random_floats (gsize n, gfloat scale)
+{
+  static guint64 state = 1;
+  gfloat *out = g_new (gfloat, n);
+
+  for (gsize i = 0; i < n; i++) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    out[i] = scale * (gfloat) ((gint32) (state >> 32) / 2147483648.0);
+  }
+  return out;
+}
+
+gpointer
+device_bytes (gsize bytes)
+{
+  gpointer block = NULL;
+
+  check_cuda (cudaMalloc (&block, bytes));
+  check_cuda (cudaMemset (block, 0xff, bytes));
+  return block;
+}
+
+gpointer
+to_device (gconstpointer values, gsize bytes)
+{
+  gpointer block = device_bytes (bytes);
+
+  check_cuda (cudaMemcpy (block, values, bytes, cudaMemcpyHostToDevice));
+  return block;
+}
+
+gpointer
+to_host (gconstpointer device, gsize bytes)
+{
+  gpointer values = g_malloc (bytes);
+
+  check_cuda (cudaDeviceSynchronize ());
+  check_cuda (cudaMemcpy (values, device, bytes, cudaMemcpyDeviceToHost));
+  return values;
+}
+
+Mt3CudaPlanes
+activations (gfloat *values, gsize n, gboolean exact)
+{
+  const gfloat scale = exact ? ACTIVATION_SCALE : 1.0f;
+  g_autofree guint16 *hi = g_new (guint16, n);
+  g_autofree guint16 *lo = g_new (guint16, n);
+
+  for (gsize i = 0; i < n; i++) {
+    const gfloat v = values[i] * scale;
+
+    hi[i] = mt3_float_to_half (v);
+    lo[i] = mt3_float_to_half ((v - mt3_half_to_float (hi[i])) * LOW_PLANE);
+    if (!exact)
+      values[i] = mt3_half_to_float (hi[i]);
+  }
+  return (Mt3CudaPlanes){
+      to_device (hi, 2 * n), exact ? to_device (lo, 2 * n) : NULL};
+}
+
+Mt3CudaPlanes
+empty_activations (gsize n, gboolean exact)
+{
+  return (Mt3CudaPlanes){
+      device_bytes (2 * n), exact ? device_bytes (2 * n) : NULL};
+}
+
+gfloat *
+read_activations (Mt3CudaPlanes planes, gsize n)
+{
+  g_autofree guint16 *hi = to_host (planes.hi, 2 * n);
+  g_autofree guint16 *lo = planes.lo ? to_host (planes.lo, 2 * n) : NULL;
+  gfloat *out = g_new (gfloat, n);
+
+  for (gsize i = 0; i < n; i++) {
+    out[i] = mt3_half_to_float (hi[i]);
+    if (lo != NULL)
+      out[i] =
+          (out[i] + mt3_half_to_float (lo[i]) / LOW_PLANE) / ACTIVATION_SCALE;
+  }
+  return out;
+}
+
+Mt3CudaPlanes
+weight_panels (gfloat *w, gsize k, gsize n, gboolean exact)
+{
+  const Mt3CudaPack pack = {
+      .in = to_device (w, k * n * sizeof (gfloat)),
+      .k = (int) k,
+      .n = (int) n,
+      .out = empty_activations (k * n, exact),
+      .layout = MT3_CUDA_PANELS,
+      .row_step = 1,
+  };
+
+  check_cuda (mt3_cuda_pack (&pack, NULL));
+  for (gsize i = 0; i < k * n && !exact; i++)
+    w[i] = mt3_half_to_float (mt3_float_to_half (w[i]));
+  return pack.out;
+}
+
+gpointer
+cache_values (gfloat *values, gsize n, gboolean exact)
+{
+  return exact ? to_device (values, n * sizeof (gfloat))
+               : activations (values, n, FALSE).hi;
+}
+
+gfloat *
+read_cache (gconstpointer cache, gsize n, gboolean exact)
+{
+  const Mt3CudaPlanes half = {(gpointer) cache, NULL};
+
+  return exact ? to_host (cache, n * sizeof (gfloat))
+               : read_activations (half, n);
+}

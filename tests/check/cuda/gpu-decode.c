@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * gpu-decode.c: every kernel of a decode step against the CPU engine's function
+ * in plain C, on random numbers: products in every tile, attention, the choice
+ * of a token. Runs on a machine with a GPU: see tests/benchmarks/gpu.sh.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device-arrays.h"
+#include "engine/sampler.h"
+#include "kernels/cpu/cpu-kernels.h"
+
+/* Of the root of the mean square: the order of float32 sums; and what is stored
+ * in float16. */
+#define TOLERANCE 1e-5
+#define TOLERANCE_HALF 2e-3
+
+#define N_ROWS 70 /* more than a tile has, and no multiple of one */
+#define N_HEADS 3
+#define HEAD 64
+#define INNER (N_HEADS * HEAD)
+#define D_MODEL 192
+#define N_POSITIONS 50
+#define VOCAB 1536
+
+static const Mt3CudaLaunch in_order;
+
+typedef struct {
+  gboolean exact;
+  gint tile;
+} Way;
+
+/* Tests loop over both precisions, and all tiles of each. */
+#define N_WAYS (2 * (MT3_CUDA_DECODE_TILES + 1))
+
+static Way
+way (gint i)
+{
+  return (Way){i % 2, i / 2};
+}
+
+static const Mt3CpuKernels *
+cpu (void)
+{
+  return mt3_cpu_kernels ("scalar");
+}
+
+static void
+check_near (
+    const gfloat *got, const gfloat *expected, gsize n, gdouble tolerance)
+{
+  gdouble squares = 0.0, limit;
+
+  for (gsize i = 0; i < n; i++)
+    squares += (gdouble) expected[i] * expected[i];
+  limit = tolerance * sqrt (squares / n);
+  for (gsize i = 0; i < n; i++)
+    if (!(fabs ((gdouble) got[i] - expected[i]) <= limit))
+      ck_abort_msg ("number %" G_GSIZE_FORMAT " is %g, not %g (+- %g)", i,
+          got[i], expected[i], limit);
+}
+
+/* Rows with slots in reverse, each at another position. */
+static Mt3CudaRow *
+make_rows (void)
+{
+  Mt3CudaRow *rows = g_new0 (Mt3CudaRow, N_ROWS);
+
+  for (gint i = 0; i < N_ROWS; i++)
+    rows[i] = (Mt3CudaRow){
+        .slot = N_ROWS - 1 - i,
+        .position = i * 7 % N_POSITIONS,
+        .token = 3 + i,
+        .remaining = 5,
+        .index = 11 + i,
+        .seed = 5,
+        .top_p = 1.0f,
+    };
+  return rows;
+}
+
+/* ------------------------------------------------------------- products */
+
+/* a [N_ROWS, k] with the factors of its norm, and w [k, n]. */
+typedef struct {
+  gsize k, n;
+  gfloat *a, *w, *factor;
+  Mt3CudaRow *rows;
+  Mt3CudaDecodeGemm gemm;
+} Product;
+
+static Product
+product_new (Way how, gsize k, gsize n, Mt3CudaDecodeEpilogue epilogue)
+{
+  const gsize n_partial = k / MT3_CUDA_DECODE_SQUARES;
+  g_autofree gfloat *squares = g_new0 (gfloat, N_ROWS * n_partial);
+  Product p = {
+      .k = k,
+      .n = n,
+      .a = random_floats (N_ROWS * k, 8.0f),
+      .w = random_floats (k * n, 0.2f),
+      .factor = g_new0 (gfloat, N_ROWS),
+      .rows = make_rows (),
+  };
+  /* Kernels read whole tiles of rows. */
+  g_autofree gfloat *padded =
+      g_new0 (gfloat, mt3_round_up (N_ROWS, MT3_CUDA_ROW_TILE) * k);
+
+  for (gsize i = 0; i < N_ROWS * k; i++)
+    squares[i / MT3_CUDA_DECODE_SQUARES] += p.a[i] * p.a[i];
+  for (gsize i = 0; i < N_ROWS * n_partial; i++)
+    p.factor[i / n_partial] += squares[i];
+  for (gsize i = 0; i < N_ROWS; i++)
+    p.factor[i] = 1.0f / sqrtf (p.factor[i] / k + 1e-6f);
+  memcpy (padded, p.a, N_ROWS * k * sizeof (gfloat));
+  p.gemm = (Mt3CudaDecodeGemm){
+      .a = activations (
+          padded, mt3_round_up (N_ROWS, MT3_CUDA_ROW_TILE) * k, how.exact),
+      .w = weight_panels (p.w, k, n, how.exact),
+      .squares = to_device (squares, N_ROWS * n_partial * sizeof (gfloat)),
+      .n_rows = N_ROWS,
+      .n = (int) n,
+      .k = (int) k,
+      .epilogue = epilogue,
+      .rows = to_device (p.rows, N_ROWS * sizeof (Mt3CudaRow)),
+      .tile = how.tile,
+  };
+  memcpy (p.a, padded, N_ROWS * k * sizeof (gfloat));
+  return p;
+}
+
+static void
+product_clear (Product *p)
+{
+  g_free (p->a);
+  g_free (p->w);
+  g_free (p->factor);
+  g_free (p->rows);
+}
+
+/* The column of w that column @j of the CPU's panels holds: for the gated unit
+ * they have the gate's and the linear part's 16 by turns, w one by one. */
+static gsize
+column_in_panels (gsize j, gboolean gated)
+{
+  const gsize half = MT3_PANEL / 2;
+
+  if (!gated)
+    return j;
+  return 2 * (j / MT3_PANEL * half + j % half) + j % MT3_PANEL / half;
+}
+
+/* The CPU's product of the rows, normalised or not; g_free(). */
+static gfloat *
+multiply_on_cpu (const Product *p, gboolean normalised, gboolean gated)
+{
+  const gsize n_out = gated ? p->n / 2 : p->n;
+  gfloat *panels = aligned_alloc (64, p->k * p->n * sizeof (gfloat));
+  gfloat *in = aligned_alloc (64, N_ROWS * p->k * sizeof (gfloat));
+  gfloat *out = aligned_alloc (64, N_ROWS * n_out * sizeof (gfloat));
+  const Mt3Matrix matrix = {
+      MT3_PANEL_F32, p->k, p->n / MT3_PANEL, panels, 1, 0};
+  const Mt3Product product = {
+      &matrix, gated ? MT3_GATE : MT3_STORE, in, p->k, out, n_out};
+  gfloat *result;
+
+  for (gsize j = 0; j < p->n; j++)
+    for (gsize t = 0; t < p->k; t++)
+      panels[(j / MT3_PANEL * p->k + t) * MT3_PANEL + j % MT3_PANEL] =
+          p->w[t * p->n + column_in_panels (j, gated)];
+  for (gsize i = 0; i < N_ROWS * p->k; i++)
+    in[i] = p->a[i] * (normalised ? p->factor[i / p->k] : 1.0f);
+  cpu ()->multiply (&product, 0, N_ROWS, 0, matrix.n_panels);
+  result = g_memdup2 (out, N_ROWS * n_out * sizeof (gfloat));
+  free (panels);
+  free (in);
+  free (out);
+  return result;
+}
+
+/* @n columns of @rows from @from on; g_free(). */
+static gfloat *
+columns (const gfloat *rows, gsize width, gsize from, gsize n)
+{
+  gfloat *out = g_new (gfloat, N_ROWS * n);
+
+  for (gsize row = 0; row < N_ROWS; row++)
+    memcpy (out + row * n, rows + row * width + from, n * sizeof (gfloat));
+  return out;
+}
+
+START_TEST (test_stored_product_is_the_cpus)
+{
+  Product p = product_new (way (_i), 128, 160, MT3_CUDA_DECODE_STORE);
+  g_autofree gfloat *expected = multiply_on_cpu (&p, TRUE, FALSE);
+  g_autofree gfloat *got = NULL;
+
+  p.gemm.y = device_bytes (N_ROWS * p.n * sizeof (gfloat));
+  p.gemm.y_stride = (int) p.n;
+  check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
+  got = to_host (p.gemm.y, N_ROWS * p.n * sizeof (gfloat));
+  check_near (got, expected, N_ROWS * p.n, TOLERANCE);
+  product_clear (&p);
+}
+END_TEST
+
+START_TEST (test_gated_product_is_the_cpus)
+{
+  Product p = product_new (way (_i), 192, 256, MT3_CUDA_DECODE_GATED);
+  g_autofree gfloat *expected = multiply_on_cpu (&p, TRUE, TRUE);
+  g_autofree gfloat *got = NULL;
+
+  p.gemm.out = empty_activations (N_ROWS * p.n / 2, way (_i).exact);
+  check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
+  got = read_activations (p.gemm.out, N_ROWS * p.n / 2);
+  check_near (got, expected, N_ROWS * p.n / 2,
+      way (_i).exact ? TOLERANCE : TOLERANCE_HALF);
+  product_clear (&p);
+}
+END_TEST
+
+static void
+check_squares (const gfloat *x, const gfloat *squares, gsize n)
+{
+  for (gsize i = 0; i < n; i += MT3_CUDA_DECODE_SQUARES) {
+    gdouble sum = 0.0;
+
+    for (gsize j = i; j < i + MT3_CUDA_DECODE_SQUARES; j++)
+      sum += (gdouble) x[j] * x[j];
+    ck_assert_double_eq_tol (
+        squares[i / MT3_CUDA_DECODE_SQUARES], sum, 1e-6 * sum);
+  }
+}
+
+/* And more columns, to what the cross-attention's query has so far. */
+START_TEST (test_added_product_is_the_cpus)
+{
+  const gsize n = N_ROWS * D_MODEL;
+  Product p = product_new (way (_i), 128, D_MODEL + INNER, MT3_CUDA_DECODE_ADD);
+  g_autofree gfloat *product = multiply_on_cpu (&p, FALSE, FALSE);
+  g_autofree gfloat *x = random_floats (n, 8.0f);
+  g_autofree gfloat *query = random_floats (N_ROWS * INNER, 8.0f);
+  g_autofree gfloat *got_x = NULL, *got_query = NULL, *planes = NULL,
+                    *squares = NULL;
+
+  p.gemm.squares = NULL;
+  p.gemm.x = to_device (x, n * sizeof (gfloat));
+  p.gemm.x_width = D_MODEL;
+  p.gemm.out = empty_activations (n, way (_i).exact);
+  p.gemm.out_squares = device_bytes (n / 16 * sizeof (gfloat));
+  p.gemm.cross_query = to_device (query, N_ROWS * INNER * sizeof (gfloat));
+  p.gemm.inner = INNER;
+  check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
+
+  for (gsize row = 0; row < N_ROWS; row++) {
+    for (gsize c = 0; c < D_MODEL; c++)
+      x[row * D_MODEL + c] += product[row * p.n + c];
+    for (gsize c = 0; c < INNER; c++)
+      query[row * INNER + c] += product[row * p.n + D_MODEL + c];
+  }
+  got_x = to_host (p.gemm.x, n * sizeof (gfloat));
+  check_near (got_x, x, n, TOLERANCE);
+  got_query = to_host (p.gemm.cross_query, N_ROWS * INNER * sizeof (gfloat));
+  check_near (got_query, query, N_ROWS * INNER, TOLERANCE);
+  planes = read_activations (p.gemm.out, n);
+  check_near (planes, x, n, way (_i).exact ? TOLERANCE : TOLERANCE_HALF);
+  squares = to_host (p.gemm.out_squares, n / 16 * sizeof (gfloat));
+  check_squares (got_x, squares, n);
+  product_clear (&p);
+}
+END_TEST
+
+/* Where the cache of a layer has the first of 64 numbers; @kv: 0 the key, 1 the
+ * value. */
+static gsize
+cache_offset (gint slot, gsize head, gsize kv, gint position)
+{
+  return slot * (2u * INNER * N_POSITIONS) +
+         ((head * 2 + kv) * N_POSITIONS + position) * HEAD;
+}
+
+static gfloat *
+cached_rows (const gfloat *cache, const Mt3CudaRow *rows, gsize kv)
+{
+  gfloat *out = g_new (gfloat, N_ROWS * INNER);
+
+  for (gsize i = 0; i < N_ROWS * INNER; i++) {
+    const Mt3CudaRow *row = &rows[i / INNER];
+
+    out[i] =
+        cache[cache_offset (row->slot, i % INNER / HEAD, kv, row->position) +
+              i % HEAD];
+  }
+  return out;
+}
+
+START_TEST (test_query_key_and_value_are_the_cpus)
+{
+  const gboolean exact = way (_i).exact;
+  const gsize n_cache = N_ROWS * 2 * INNER * N_POSITIONS;
+  Product p = product_new (way (_i), D_MODEL, 4 * INNER, MT3_CUDA_DECODE_QKV);
+  g_autofree gfloat *normalised = multiply_on_cpu (&p, TRUE, FALSE);
+  g_autofree gfloat *plain = multiply_on_cpu (&p, FALSE, FALSE);
+  g_autofree gfloat *cross = columns (plain, p.n, 3 * INNER, INNER);
+  g_autofree gfloat *query = columns (normalised, p.n, 0, INNER);
+  g_autofree gfloat *cache = NULL, *got_query = NULL, *got_cross = NULL;
+
+  p.gemm.y = device_bytes (N_ROWS * INNER * sizeof (gfloat));
+  p.gemm.y_stride = INNER;
+  p.gemm.cross_query = device_bytes (N_ROWS * INNER * sizeof (gfloat));
+  p.gemm.inner = INNER;
+  p.gemm.cache = device_bytes (n_cache * sizeof (gfloat));
+  p.gemm.cache_slot = 2 * INNER * N_POSITIONS;
+  p.gemm.n_positions = N_POSITIONS;
+  check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
+
+  got_query = to_host (p.gemm.y, N_ROWS * INNER * sizeof (gfloat));
+  check_near (got_query, query, N_ROWS * INNER, TOLERANCE);
+  got_cross = to_host (p.gemm.cross_query, N_ROWS * INNER * sizeof (gfloat));
+  check_near (got_cross, cross, N_ROWS * INNER, TOLERANCE);
+  cache = read_cache (p.gemm.cache, n_cache, exact);
+  for (gsize kv = 0; kv < 2; kv++) {
+    g_autofree gfloat *got = cached_rows (cache, p.rows, kv);
+    g_autofree gfloat *expected =
+        columns (normalised, p.n, (1 + kv) * INNER, INNER);
+
+    check_near (
+        got, expected, N_ROWS * INNER, exact ? TOLERANCE : TOLERANCE_HALF);
+  }
+  product_clear (&p);
+}
+END_TEST
+
+/* ------------------------------------------------------------ attention */
+
+/* One head of a row. */
+static void
+attend_on_cpu (const gfloat *query, const gfloat *cache, const Mt3CudaRow *row,
+    gsize head, gsize n_tokens, gfloat *out)
+{
+  g_autofree gfloat *scratch =
+      g_new (gfloat, mt3_attention_scratch (cpu (), n_tokens));
+  const Mt3RowAttention attention = {
+      .type = MT3_PANEL_F32,
+      .keys = cache + cache_offset (row->slot, head, 0, 0),
+      .values = cache + cache_offset (row->slot, head, 1, 0),
+      .n_tokens = n_tokens,
+      .width = HEAD,
+      .queries = query,
+      .query_stride = HEAD,
+      .out = out,
+      .out_stride = HEAD,
+  };
+
+  cpu ()->attend_rows (&attention, 0, 1, scratch);
+}
+
+/* @length: keys; 0: those up to each row's position. With a factor on the
+ * query where there is a length, as in cross-attention. */
+static void
+check_attention (gboolean exact, gsize length)
+{
+  const gsize n = N_ROWS * INNER, n_cache = 2 * n * N_POSITIONS;
+  const gsize n_partial = D_MODEL / MT3_CUDA_DECODE_SQUARES;
+  g_autofree gfloat *query = random_floats (n, 2.0f);
+  g_autofree gfloat *cache = random_floats (n_cache, 1.0f);
+  g_autofree gfloat *squares = random_floats (N_ROWS * n_partial, 1.0f);
+  g_autofree gfloat *expected = g_new (gfloat, n);
+  g_autofree Mt3CudaRow *rows = make_rows ();
+  g_autofree gfloat *got = NULL;
+  Mt3CudaDecodeAttention args = {
+      .q = to_device (query, n * sizeof (gfloat)),
+      .d_model = D_MODEL,
+      .cache = cache_values (cache, n_cache, exact),
+      .cache_slot = 2 * INNER * N_POSITIONS,
+      .n_positions = N_POSITIONS,
+      .length = (int) length,
+      .n_rows = N_ROWS,
+      .n_heads = N_HEADS,
+      .rows = to_device (rows, N_ROWS * sizeof (Mt3CudaRow)),
+      .out = empty_activations (n, exact),
+  };
+
+  for (gsize i = 0; i < N_ROWS * n_partial; i++)
+    squares[i] = MT3_CUDA_DECODE_SQUARES * (1.0f + fabsf (squares[i]));
+  if (length > 0)
+    args.squares = to_device (squares, N_ROWS * n_partial * sizeof (gfloat));
+  check_cuda (mt3_cuda_decode_attention (&args, in_order));
+
+  for (gsize row = 0; row < N_ROWS; row++) {
+    gfloat sum = 0.0f, *q = query + row * INNER;
+
+    for (gsize i = 0; i < n_partial; i++)
+      sum += squares[row * n_partial + i];
+    for (gsize i = 0; i < INNER && length > 0; i++)
+      q[i] /= sqrtf (sum / D_MODEL + 1e-6f);
+    for (gsize head = 0; head < N_HEADS; head++)
+      attend_on_cpu (q + head * HEAD, cache, &rows[row], head,
+          length > 0 ? length : (gsize) rows[row].position + 1,
+          expected + row * INNER + head * HEAD);
+  }
+  got = read_activations (args.out, n);
+  check_near (got, expected, n, exact ? TOLERANCE : TOLERANCE_HALF);
+}
+
+START_TEST (test_self_attention_is_the_cpus)
+{
+  check_attention (_i, 0);
+}
+END_TEST
+
+START_TEST (test_cross_attention_is_the_cpus)
+{
+  check_attention (_i, N_POSITIONS);
+}
+END_TEST
+
+/* ------------------------------------------------------------ the sampler */
+
+/* Greedy rows, drawn ones, and both with some tokens only. */
+static Mt3CudaRow *
+make_sampled_rows (void)
+{
+  Mt3CudaRow *rows = make_rows ();
+
+  for (gint i = 0; i < N_ROWS; i++) {
+    rows[i].constrained = i % 3 == 0;
+    rows[i].temperature = i % 2 ? 0.5f + i / 50.0f : 0.0f;
+    rows[i].top_k = i % 5 ? 0 : 40;
+    rows[i].top_p = i % 7 ? 1.0f : 0.9f;
+  }
+  return rows;
+}
+
+static guint
+token_on_cpu (
+    const Mt3CudaRow *row, const gfloat *logits, const Mt3TokenSet *allowed)
+{
+  g_autofree Mt3Candidate *candidates = g_new (Mt3Candidate, VOCAB);
+  Mt3Decoding decoding = MT3_DECODING_GREEDY;
+
+  decoding.temperature = row->temperature;
+  decoding.top_k = (guint) row->top_k;
+  decoding.top_p = row->top_p;
+  decoding.seed = row->seed;
+  decoding.allowed = row->constrained ? allowed : NULL;
+  if (row->temperature == 0.0f)
+    return mt3_sampler_best (logits, VOCAB, decoding.allowed);
+  return mt3_sampler_draw (
+      logits, VOCAB, &decoding, row->index, (guint) row->position, candidates);
+}
+
+/* The same bits for every slot. */
+static gpointer
+allowed_on_device (const Mt3TokenSet *allowed)
+{
+  const gsize words = (VOCAB + 31) / 32;
+  g_autofree guint32 *bits = g_new (guint32, N_ROWS * words);
+
+  for (gsize i = 0; i < N_ROWS * words; i++)
+    bits[i] = allowed->bits[i % words];
+  return to_device (bits, N_ROWS * words * sizeof (guint32));
+}
+
+START_TEST (test_tokens_and_log_probabilities_are_the_cpus)
+{
+  const gsize n = N_ROWS * VOCAB;
+  g_autofree gfloat *logits = random_floats (n, 6.0f);
+  g_autofree gfloat *embedding = random_floats (VOCAB * D_MODEL, 3.0f);
+  g_autofree gfloat *positions =
+      random_floats ((N_POSITIONS + 1) * D_MODEL, 1.0f);
+  g_autofree gint *overflow = g_new0 (gint, N_ROWS);
+  g_autofree Mt3CudaRow *rows = make_sampled_rows ();
+  g_autoptr (Mt3TokenSet) allowed = mt3_token_set_new (VOCAB);
+  g_autofree Mt3CudaRecord *records = NULL;
+  g_autofree gfloat *x = NULL;
+  Mt3CudaSample args;
+
+  for (guint token = 2; token < VOCAB; token += 3)
+    mt3_token_set_add (allowed, token);
+  args = (Mt3CudaSample){
+      .logits = to_device (logits, n * sizeof (gfloat)),
+      .vocab = VOCAB,
+      .rows = to_device (rows, N_ROWS * sizeof (Mt3CudaRow)),
+      .n_rows = N_ROWS,
+      .records = device_bytes (N_ROWS * sizeof (Mt3CudaRecord)),
+      .embedding = to_device (embedding, VOCAB * D_MODEL * sizeof (gfloat)),
+      .positions =
+          to_device (positions, (N_POSITIONS + 1) * D_MODEL * sizeof (gfloat)),
+      .d_model = D_MODEL,
+      .overflow = to_device (overflow, N_ROWS * sizeof (gint)),
+      .allowed = allowed_on_device (allowed),
+      .x = device_bytes (N_ROWS * D_MODEL * sizeof (gfloat)),
+      .out = empty_activations (N_ROWS * D_MODEL, _i),
+      .out_squares = device_bytes (N_ROWS * D_MODEL / 16 * sizeof (gfloat)),
+  };
+  check_cuda (mt3_cuda_sample (&args, in_order));
+
+  records = to_host (args.records, N_ROWS * sizeof (Mt3CudaRecord));
+  x = to_host (args.x, N_ROWS * D_MODEL * sizeof (gfloat));
+  for (gsize row = 0; row < N_ROWS; row++) {
+    const gfloat *own = logits + row * VOCAB;
+    const guint token = token_on_cpu (&rows[row], own, allowed);
+    const gfloat *vector = embedding + token * D_MODEL;
+    const gfloat *place = positions + (rows[row].position + 1) * D_MODEL;
+    gsize largest;
+
+    ck_assert_uint_eq (records[row].token, token);
+    ck_assert_float_eq_tol (records[row].log_prob,
+        own[token] - cpu ()->log_sum_exp (own, VOCAB, &largest), 1e-5);
+    for (gsize c = 0; c < D_MODEL && token != MT3_TOKEN_EOS; c++)
+      ck_assert_float_eq (x[row * D_MODEL + c], vector[c] + place[c]);
+  }
+}
+END_TEST
+
+int
+main (void)
+{
+  Suite *suite = suite_create ("gpu-decode");
+  TCase *tests = tcase_create ("kernels");
+  SRunner *runner = srunner_create (suite);
+  int failed;
+
+  tcase_set_timeout (tests, 60);
+  tcase_add_loop_test (tests, test_stored_product_is_the_cpus, 0, N_WAYS);
+  tcase_add_loop_test (tests, test_gated_product_is_the_cpus, 0, N_WAYS);
+  tcase_add_loop_test (tests, test_added_product_is_the_cpus, 0, N_WAYS);
+  tcase_add_loop_test (tests, test_query_key_and_value_are_the_cpus, 0, N_WAYS);
+  tcase_add_loop_test (tests, test_self_attention_is_the_cpus, 0, 2);
+  tcase_add_loop_test (tests, test_cross_attention_is_the_cpus, 0, 2);
+  tcase_add_loop_test (
+      tests, test_tokens_and_log_probabilities_are_the_cpus, 0, 2);
+  suite_add_tcase (suite, tests);
+  srunner_run_all (runner, CK_ENV);
+  failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
