@@ -136,7 +136,7 @@ static __device__ __forceinline__ void
 release (uint64_t *empty)
 {
   if (threadIdx.x % 128 == 0)
-    barrier_arrive (empty, 0);
+    barrier_arrive (empty, 0, 1);
 }
 
 /* A warpgroup */

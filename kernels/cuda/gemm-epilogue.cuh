@@ -10,19 +10,18 @@
 
 #define COLUMN_TILES 4 /* of 8 columns */
 
-/* x, its planes, and the sum of squares of the columns. v: x, the product with
- * the addend. */
-static __device__ __forceinline__ bool
-finish_add (const Mt3CudaGemm &a, int row, int column0,
+/* x and the sum of squares of the columns. v: x, the product with the addend */
+static __device__ __forceinline__ void
+store_x (const Mt3CudaGemm &a, int row, int column0,
     const float (&v)[COLUMN_TILES][2])
 {
   const int lane = threadIdx.x % 32;
-  const size_t first = (size_t) row * a.n + column0;
+  float *x = a.x + (size_t) row * a.n + column0;
   float squares = 0.0f;
 
 #pragma unroll
   for (int c = 0; c < COLUMN_TILES; c++) {
-    *reinterpret_cast<float2 *> (a.x + first + c * 8 + lane % 4 * 2) =
+    *reinterpret_cast<float2 *> (x + c * 8 + lane % 4 * 2) =
         make_float2 (v[c][0], v[c][1]);
     squares += v[c][0] * v[c][0] + v[c][1] * v[c][1];
   }
@@ -30,7 +29,6 @@ finish_add (const Mt3CudaGemm &a, int row, int column0,
   squares += __shfl_xor_sync (0xffffffffu, squares, 2);
   if (lane % 4 == 0)
     a.out_squares[(size_t) row * (a.n / 32) + column0 / 32] = squares;
-  return store32 (a.out, first, v);
 }
 
 /* Keys or values to the cross cache of the window's slot. */
@@ -107,7 +105,7 @@ finish_row (const Mt3CudaGemm &a, int row, int column0,
     const float (&v)[COLUMN_TILES][2])
 {
   if constexpr (EPILOGUE == MT3_CUDA_ADD)
-    return finish_add (a, row, column0, v);
+    store_x (a, row, column0, v);
   if constexpr (EPILOGUE == MT3_CUDA_CROSS_KV)
     return finish_cross (a, row, column0, v);
   if constexpr (EPILOGUE == MT3_CUDA_GATED)

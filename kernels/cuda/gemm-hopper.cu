@@ -9,8 +9,7 @@
  */
 #include "gemm-hopper.h"
 
-#include "gemm-epilogue.cuh"
-#include "hopper.cuh"
+#include "gemm-hopper-epilogue.cuh"
 #include "tensor-map.cuh"
 
 #define CLUSTER 2
@@ -18,7 +17,7 @@
 
 typedef struct {
   Mt3CudaGemm gemm;
-  CUtensorMap a[2], w[2]; /* hi, lo */
+  CUtensorMap a[2], w[2], out[2]; /* hi, lo */
   CUtensorMap addend;
 } HopperGemm;
 
@@ -59,26 +58,46 @@ count_tiles (const Mt3CudaGemm &a)
   return (a.m + rows - 1) / rows * ((a.n + COLUMNS - 1) / COLUMNS);
 }
 
+/* ready: the planes of the tile lie in its last stage */
 struct Barriers {
-  uint64_t full[6], empty[6];
+  uint64_t full[6], empty[6], ready[6];
 };
 
-/* With ADD a tile's last stage is the addend: 32 columns, 128 bytes, of all
- * rows, and so on, chunks swapped as in the others. */
-#define ADDEND_COLUMNS 32
+/* Whether a tile's planes are stored by way of a further stage: where blocks
+ * have several tiles. */
+template <Mt3CudaEpilogue EPILOGUE, int WARPGROUPS>
+static __host__ __device__ constexpr bool
+is_staged ()
+{
+  return WARPGROUPS > 1 && EPILOGUE != MT3_CUDA_CROSS_KV;
+}
+
+/* Whether a tile has a further stage; the addend comes in it. */
+template <Mt3CudaEpilogue EPILOGUE, int WARPGROUPS>
+static __host__ __device__ constexpr bool
+has_stage ()
+{
+  return EPILOGUE == MT3_CUDA_ADD || is_staged<EPILOGUE, WARPGROUPS> ();
+}
 
 template <int WARPGROUPS, int COLUMNS>
 static __device__ __forceinline__ void
 fetch_addend (
     const HopperGemm &args, const Position &at, __half *to, uint64_t *full)
 {
-  using T = Tile<WARPGROUPS, COLUMNS>;
+  constexpr int box = 64 * ADDEND_COLUMNS;
+  const int row = at.row % args.gemm.addend_rows;
+  float *next = reinterpret_cast<float *> (to);
 
-  barrier_expect (full, T::rows * COLUMNS * sizeof (float));
+  barrier_expect (full, WARPGROUPS * 64 * COLUMNS * sizeof (float));
 #pragma unroll
-  for (int column = 0; column < COLUMNS; column += ADDEND_COLUMNS)
-    copy_tile (reinterpret_cast<float *> (to) + column * T::rows, &args.addend,
-        at.column + column, at.row % args.gemm.addend_rows, full);
+  for (int warpgroup = 0; warpgroup < WARPGROUPS; warpgroup++)
+#pragma unroll
+    for (int column = 0; column < COLUMNS; column += ADDEND_COLUMNS) {
+      copy_tile (
+          next, &args.addend, at.column + column, row + warpgroup * 64, full);
+      next += box;
+    }
 }
 
 /* One thread: keeps the stages full. Half of the rows of w come from here for
@@ -108,16 +127,57 @@ fetch (const HopperGemm &args, __half *stages, Barriers &barriers)
             &args.w[plane], term, at.column + share, full, (1 << CLUSTER) - 1);
       }
     }
-    if constexpr (EPILOGUE == MT3_CUDA_ADD) {
+    if constexpr (has_stage<EPILOGUE, WARPGROUPS> ()) {
+      uint64_t *full = &barriers.full[ring.stage];
       barrier_wait (&barriers.empty[ring.stage], ring.parity ^ 1);
-      fetch_addend<WARPGROUPS, COLUMNS> (
-          args, at, stages + ring.stage * T::stage, &barriers.full[ring.stage]);
+      if constexpr (EPILOGUE == MT3_CUDA_ADD)
+        fetch_addend<WARPGROUPS, COLUMNS> (
+            args, at, stages + ring.stage * T::stage, full);
+      else
+        barrier_expect (full, 0);
       ring.advance ();
     }
   }
   /* The other block still arrives here: this one must not end before. */
   for (int i = 0; i < T::stages; i++, ring.advance ())
     barrier_wait (&barriers.empty[ring.stage], ring.parity ^ 1);
+}
+
+/* One thread: stores the planes of finished tiles. */
+template <Mt3CudaEpilogue EPILOGUE, int WARPGROUPS, int COLUMNS>
+static __device__ __forceinline__ void
+store (const HopperGemm &args, const __half *stages, Barriers &barriers)
+{
+  using T = Tile<WARPGROUPS, COLUMNS>;
+  using Out = Planes<EPILOGUE, COLUMNS>;
+  const Mt3CudaGemm &a = args.gemm;
+  const int n_tiles = count_tiles<WARPGROUPS, COLUMNS> (a);
+  Ring<T::stages> ring, turn;
+
+  for (int number = blockIdx.x / CLUSTER; number < n_tiles;
+       number += gridDim.x / CLUSTER, ring.advance (), turn.advance ()) {
+    const Position at = position_of<WARPGROUPS, COLUMNS> (a, number);
+    const int column0 = at.column / (COLUMNS / Out::columns);
+    for (int term = 0; term < a.k; term += TILE_TERMS)
+      ring.advance ();
+    const __half *from = stages + ring.stage * T::stage;
+    barrier_wait (&barriers.ready[turn.stage], turn.parity);
+#pragma unroll
+    for (int warpgroup = 0; warpgroup < WARPGROUPS; warpgroup++)
+#pragma unroll
+      for (int plane = 0; plane < 2; plane++)
+#pragma unroll
+        for (int column = 0; column < Out::columns; column += BOX_COLUMNS) {
+          store_tile (&args.out[plane], from, column0 + column,
+              at.row + warpgroup * 64);
+          from += 64 * BOX_COLUMNS;
+        }
+    store_commit ();
+    store_wait_read ();
+    for (int rank = 0; rank < CLUSTER; rank++)
+      barrier_arrive (&barriers.empty[ring.stage], rank, WARPGROUPS);
+  }
+  store_wait ();
 }
 
 /* One stage: 64 terms. sums: hi * hi, then the cross products. */
@@ -142,84 +202,51 @@ multiply (float (&sums)[COLUMNS / 2], float (&cross)[COLUMNS / 2],
 }
 
 /* The norm's factors of the warpgroup's 64 rows: eight lanes a row, 16 rows at
- * a time. The loads start before the product and are used after it. */
+ * a time. A lane's first two sums of squares, all that it has up to a width of
+ * 512, are on their way during the product. */
 #define FACTOR_ROUNDS 4
+
+static __device__ __forceinline__ size_t
+factor_row (int row0, int round)
+{
+  return row0 + round * 16 + threadIdx.x % 128 / 8;
+}
 
 static __device__ __forceinline__ void
 ask_for_squares (
-    const Mt3CudaGemm &a, int row0, float (&squares)[FACTOR_ROUNDS])
+    const Mt3CudaGemm &a, int row0, float2 (&squares)[FACTOR_ROUNDS])
 {
-  const int n_partial = a.k / MT3_CUDA_PREFILL_SQUARES;
+  const int n_pairs = a.k / MT3_CUDA_PREFILL_SQUARES / 2;
+  const int pair = threadIdx.x % 8;
 #pragma unroll
   for (int i = 0; i < FACTOR_ROUNDS; i++) {
-    const size_t row = row0 + i * 16 + threadIdx.x % 128 / 8;
-    squares[i] = a.squares && row < a.m
-                     ? load_squares (a.squares + row * n_partial, n_partial)
-                     : 0.0f;
+    const size_t row = factor_row (row0, i);
+    squares[i] = make_float2 (0.0f, 0.0f);
+    if (a.squares && row < a.m && pair < n_pairs)
+      squares[i] = __ldcg (
+          reinterpret_cast<const float2 *> (a.squares) + row * n_pairs + pair);
   }
 }
 
 static __device__ __forceinline__ void
-store_factors (
-    const Mt3CudaGemm &a, const float (&squares)[FACTOR_ROUNDS], float *factors)
+store_factors (const Mt3CudaGemm &a, int row0,
+    const float2 (&squares)[FACTOR_ROUNDS], float *factors)
 {
+  const int n_pairs = a.k / MT3_CUDA_PREFILL_SQUARES / 2;
 #pragma unroll
   for (int i = 0; i < FACTOR_ROUNDS; i++) {
-    const float factor = a.squares ? norm_factor (squares[i], a.k) : 1.0f;
+    const size_t row = factor_row (row0, i);
+    float sum = squares[i].x + squares[i].y;
+    if (a.squares && row < a.m)
+      for (int pair = threadIdx.x % 8 + 8; pair < n_pairs; pair += 8) {
+        const float2 v = __ldcg (reinterpret_cast<const float2 *> (a.squares) +
+                                 row * n_pairs + pair);
+        sum += v.x + v.y;
+      }
+    const float factor = a.squares ? norm_factor (sum, a.k) : 1.0f;
     if (threadIdx.x % 8 == 0)
       factors[i * 16 + threadIdx.x % 128 / 8] = factor;
   }
-}
-
-/* The lane's two of each 8 columns of a group of 32. addend: of these rows */
-static __device__ __forceinline__ void
-read_addend (const float *addend, int row, float2 (&out)[COLUMN_TILES])
-{
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int c = 0; c < COLUMN_TILES; c++)
-    out[c] = *reinterpret_cast<const float2 *> (
-        addend + row * ADDEND_COLUMNS +
-        ((c * 2 + lane % 4 / 2) ^ (row % 8)) * 4 + lane % 2 * 2);
-}
-
-/* A warpgroup's sums to where they belong. row0: of the warpgroup; addend: of
- * its rows, `addend_stride` from 32 columns to the next */
-template <Mt3CudaEpilogue EPILOGUE, int COLUMNS>
-static __device__ __forceinline__ void
-finish (const Mt3CudaGemm &a, const float (&sums)[COLUMNS / 2],
-    const float (&cross)[COLUMNS / 2], const float *factors,
-    const float *addend, int addend_stride, int row0, int column0)
-{
-  const int warp_row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
-  bool overflow = false;
-
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int row = warp_row + half * 8;
-    const float factor = factors[row] / activation_scale<true> ();
-#pragma unroll
-    for (int group = 0; group < COLUMNS / 32; group++) {
-      float v[COLUMN_TILES][2];
-      float2 more[COLUMN_TILES] = {};
-      if (column0 + group * 32 >= a.n)
-        break;
-      if constexpr (EPILOGUE == MT3_CUDA_ADD)
-        read_addend (addend + group * addend_stride, row, more);
-#pragma unroll
-      for (int c = 0; c < COLUMN_TILES; c++)
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-          const int at = (group * COLUMN_TILES + c) * 4 + half * 2 + i;
-          v[c][i] = (sums[at] + cross[at] * (1.0f / SPLIT)) * factor +
-                    (i ? more[c].y : more[c].x);
-        }
-      overflow |= finish_row<EPILOGUE> (a, row0 + row, column0 + group * 32, v);
-    }
-  }
-  /* 64 rows lie within one window. */
-  if (overflow)
-    a.overflow[a.slots[row0 / a.frames]] = 1;
 }
 
 /* Says in both blocks that this warpgroup has used a stage. */
@@ -227,57 +254,79 @@ static __device__ __forceinline__ void
 release (uint64_t *empty)
 {
   if (threadIdx.x % 128 < CLUSTER)
-    barrier_arrive (empty, threadIdx.x % 128);
+    barrier_arrive (empty, threadIdx.x % 128, 1);
 }
 
-/* A warpgroup: multiplies what is fetched. */
+/* A tile's product; leaves the ring behind it. */
+template <int WARPGROUPS, int COLUMNS, int STAGES>
+static __device__ __forceinline__ void
+multiply_tile (float (&sums)[COLUMNS / 2], float (&cross)[COLUMNS / 2], int k,
+    const __half *stages, Barriers &barriers, Ring<STAGES> &ring, int warpgroup)
+{
+  using T = Tile<WARPGROUPS, COLUMNS>;
+  uint64_t *used = NULL;
+
+  for (int term = 0; term < k; term += TILE_TERMS, ring.advance ()) {
+    const __half *tiles = stages + ring.stage * T::stage;
+    const __half *rows = tiles + warpgroup * 64 * TILE_TERMS;
+    barrier_wait (&barriers.full[ring.stage], ring.parity);
+    multiply<COLUMNS> (
+        sums, cross, rows, rows + T::a, tiles + 2 * T::a, term > 0);
+    wgmma_wait<1> ();
+    if (used)
+      release (used);
+    used = &barriers.empty[ring.stage];
+  }
+  wgmma_wait<0> ();
+  release (used);
+}
+
+/* A warpgroup: multiplies what is fetched and finishes it. */
 template <Mt3CudaEpilogue EPILOGUE, int WARPGROUPS, int COLUMNS>
 static __device__ __forceinline__ void
-consume (const Mt3CudaGemm &a, const __half *stages, Barriers &barriers,
+consume (const Mt3CudaGemm &a, __half *stages, Barriers &barriers,
     float (&factors)[2][64])
 {
   using T = Tile<WARPGROUPS, COLUMNS>;
   const int n_tiles = count_tiles<WARPGROUPS, COLUMNS> (a);
   const int warpgroup = __shfl_sync (0xffffffffu, threadIdx.x / 128, 0);
-  Ring<T::stages> ring;
-  int turn = 0;
+  Ring<T::stages> ring, turn;
+  int odd = 0;
 
   for (int number = blockIdx.x / CLUSTER; number < n_tiles;
-       number += gridDim.x / CLUSTER, turn ^= 1) {
+       number += gridDim.x / CLUSTER, odd ^= 1) {
     const Position at = position_of<WARPGROUPS, COLUMNS> (a, number);
     const int row0 = at.row + warpgroup * 64;
-    float sums[COLUMNS / 2], cross[COLUMNS / 2], squares[FACTOR_ROUNDS];
-    const float *addend = NULL;
-    uint64_t *used = NULL;
+    float sums[COLUMNS / 2], cross[COLUMNS / 2];
+    float2 squares[FACTOR_ROUNDS];
 
     ask_for_squares (a, row0, squares);
-    for (int term = 0; term < a.k; term += TILE_TERMS, ring.advance ()) {
-      const __half *tiles = stages + ring.stage * T::stage;
-      const __half *rows = tiles + warpgroup * 64 * TILE_TERMS;
-      barrier_wait (&barriers.full[ring.stage], ring.parity);
-      multiply<COLUMNS> (
-          sums, cross, rows, rows + T::a, tiles + 2 * T::a, term > 0);
-      wgmma_wait<1> ();
-      if (used)
-        release (used);
-      used = &barriers.empty[ring.stage];
-    }
-    wgmma_wait<0> ();
-    release (used);
+    multiply_tile<WARPGROUPS, COLUMNS> (
+        sums, cross, a.k, stages, barriers, ring, warpgroup);
     /* Whoever is here has read the factors of the tile before the last. */
-    store_factors (a, squares, factors[turn]);
+    store_factors (a, row0, squares, factors[odd]);
     warpgroup_sync (warpgroup);
-    if constexpr (EPILOGUE == MT3_CUDA_ADD) {
-      addend = reinterpret_cast<const float *> (stages + ring.stage * T::stage);
-      addend += warpgroup * 64 * ADDEND_COLUMNS;
+    scale_sums<COLUMNS> (sums, cross, factors[odd]);
+    __half *stage = stages + ring.stage * T::stage +
+                    warpgroup * 2 * Planes<EPILOGUE, COLUMNS>::halves;
+    if constexpr (has_stage<EPILOGUE, WARPGROUPS> ())
       barrier_wait (&barriers.full[ring.stage], ring.parity);
-    }
-    if (row0 < a.m)
-      finish<EPILOGUE, COLUMNS> (a, sums, cross, factors[turn], addend,
-          T::rows * ADDEND_COLUMNS, row0, at.column);
     if constexpr (EPILOGUE == MT3_CUDA_ADD) {
+      add_addend<COLUMNS> (
+          a, sums, reinterpret_cast<const float *> (stage), row0, at.column);
       warpgroup_sync (warpgroup);
-      release (&barriers.empty[ring.stage]);
+    }
+    if constexpr (is_staged<EPILOGUE, WARPGROUPS> ()) {
+      finish_staged<EPILOGUE, COLUMNS> (a, sums, stage, row0);
+      store_fence ();
+      barrier_arrive (&barriers.ready[turn.stage], cluster_rank (), 1);
+      turn.advance ();
+    } else if (row0 < a.m) {
+      finish_direct<EPILOGUE, COLUMNS> (a, sums, row0, at.column);
+    }
+    if constexpr (has_stage<EPILOGUE, WARPGROUPS> ()) {
+      if (!is_staged<EPILOGUE, WARPGROUPS> ())
+        release (&barriers.empty[ring.stage]);
       ring.advance ();
     }
   }
@@ -300,6 +349,7 @@ __cluster_dims__ (CLUSTER)
     for (int i = 0; i < T::stages; i++) {
       barrier_init (&barriers.full[i], 1);
       barrier_init (&barriers.empty[i], CLUSTER * WARPGROUPS);
+      barrier_init (&barriers.ready[i], 128 * WARPGROUPS);
     }
     barrier_init_done ();
     for (int plane = 0; plane < 2; plane++) {
@@ -320,29 +370,48 @@ __cluster_dims__ (CLUSTER)
       registers_lower<24> ();
     if (threadIdx.x == WARPGROUPS * 128)
       fetch<EPILOGUE, WARPGROUPS, COLUMNS> (args, stages, barriers);
+    else if (is_staged<EPILOGUE, WARPGROUPS> () &&
+             threadIdx.x == WARPGROUPS * 128 + 32)
+      store<EPILOGUE, WARPGROUPS, COLUMNS> (args, stages, barriers);
   }
 }
 
 /* ---------------------------------------------------------------- launch */
 
-template <int WARPGROUPS, int COLUMNS>
+template <Mt3CudaEpilogue EPILOGUE, int WARPGROUPS, int COLUMNS>
 static cudaError_t
 encode_all (HopperGemm *args)
 {
-  constexpr int rows = Tile<WARPGROUPS, COLUMNS>::rows;
+  using Out = Planes<EPILOGUE, COLUMNS>;
+  constexpr int rows = Tile<WARPGROUPS, COLUMNS>::rows,
+                share = COLUMNS / CLUSTER;
   const Mt3CudaGemm &a = args->gemm;
-  cudaError_t error = encode_map (&args->a[0], a.a.hi, true, a.m, a.k, rows);
+  const int out_columns = a.n / (COLUMNS / Out::columns);
+  const bool staged = is_staged<EPILOGUE, WARPGROUPS> ();
+  const struct {
+    CUtensorMap *map;
+    const void *matrix;
+    bool half;
+    int n_rows, n_columns, box_rows;
+  } maps[] = {
+      {&args->a[0], a.a.hi, true, a.m, a.k, rows},
+      {&args->a[1], a.a.lo, true, a.m, a.k, rows},
+      {&args->w[0], a.w.hi, true, a.n, a.k, share},
+      {&args->w[1], a.w.lo, true, a.n, a.k, share},
+      {&args->out[0], staged ? a.out.hi : NULL, true, a.m, out_columns, 64},
+      {&args->out[1], staged ? a.out.lo : NULL, true, a.m, out_columns, 64},
+      {&args->addend, a.addend, false, a.addend_rows, a.n, 64},
+  };
 
-  if (error == cudaSuccess)
-    error = encode_map (&args->a[1], a.a.lo, true, a.m, a.k, rows);
-  if (error == cudaSuccess)
-    error = encode_map (&args->w[0], a.w.hi, true, a.n, a.k, COLUMNS / CLUSTER);
-  if (error == cudaSuccess)
-    error = encode_map (&args->w[1], a.w.lo, true, a.n, a.k, COLUMNS / CLUSTER);
-  if (error == cudaSuccess && a.epilogue == MT3_CUDA_ADD)
-    error =
-        encode_map (&args->addend, a.addend, false, a.addend_rows, a.n, rows);
-  return error;
+  for (const auto &m : maps) {
+    const cudaError_t error = m.matrix == NULL
+                                  ? cudaSuccess
+                                  : encode_map (m.map, m.matrix, m.half,
+                                        m.n_rows, m.n_columns, m.box_rows);
+    if (error != cudaSuccess)
+      return error;
+  }
+  return cudaSuccess;
 }
 
 template <Mt3CudaEpilogue EPILOGUE, int WARPGROUPS, int COLUMNS>
@@ -360,7 +429,7 @@ launch_gemm (const Mt3CudaGemm &gemm, int n_processors, Mt3CudaLaunch launch)
 
   args.gemm = gemm;
   if (error == cudaSuccess)
-    error = encode_all<WARPGROUPS, COLUMNS> (&args);
+    error = encode_all<EPILOGUE, WARPGROUPS, COLUMNS> (&args);
   if (error != cudaSuccess)
     return error;
   return launch_kernel (kernel, dim3 (n_clusters * CLUSTER), dim3 (T::threads),

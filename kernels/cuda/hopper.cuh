@@ -53,13 +53,13 @@ barrier_expect (uint64_t *barrier, int n_bytes)
  * something has been read. Of the scope of a block: that of the cluster would
  * wait for all the thread's stores (MEMBAR.ALL.GPU). */
 static __device__ __forceinline__ void
-barrier_arrive (uint64_t *barrier, int rank)
+barrier_arrive (uint64_t *barrier, int rank, int count)
 {
   asm volatile("{ .reg .b32 remote;\n"
                "mapa.shared::cluster.u32 remote, %0, %1;\n"
-               "mbarrier.arrive.shared::cluster.b64 _, [remote]; }" ::"r"(
+               "mbarrier.arrive.shared::cluster.b64 _, [remote], %2; }" ::"r"(
                    shared_address (barrier)),
-               "r"(rank)
+               "r"(rank), "r"(count)
                : "memory");
 }
 
@@ -155,6 +155,51 @@ copy_tile_to_all (void *to, const void *map, int term, int row,
                "l"(map), "r"(term), "r"(row), "r"(shared_address (barrier)),
                "h"(blocks)
                : "memory");
+}
+
+/* The other way: a box in shared memory to where it belongs, but for what lies
+ * outside the matrix. */
+static __device__ __forceinline__ void
+store_tile (const void *map, const void *from, int column, int row)
+{
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group "
+               "[%0, {%1, %2}], [%3];" ::"l"(map),
+               "r"(column), "r"(row), "r"(shared_address (from))
+               : "memory");
+}
+
+static __device__ __forceinline__ void
+store_commit ()
+{
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
+/* Until what this thread stores has been read; or has been written. */
+static __device__ __forceinline__ void
+store_wait_read ()
+{
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+}
+
+static __device__ __forceinline__ void
+store_wait ()
+{
+  asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+}
+
+/* Shows what this thread wrote in shared memory to the copy engine. */
+static __device__ __forceinline__ void
+store_fence ()
+{
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* Where byte `at` of a box lies, whose rows have 128 bytes and follow each
+ * other. */
+static __device__ __forceinline__ int
+swizzled (int at)
+{
+  return at ^ (at >> 7 & 7) << 4;
 }
 
 static __device__ __forceinline__ void

@@ -26,7 +26,7 @@ encode_tiled (void)
   return reinterpret_cast<EncodeTiled> (entry);
 }
 
-/* A matrix whose boxes are 128 bytes wide. */
+/* A matrix whose boxes are 128 bytes wide, and swizzled so. */
 static cudaError_t
 encode_map (CUtensorMap *map, const void *matrix, bool half, int n_rows,
     int n_columns, int box_rows)
