@@ -147,6 +147,7 @@ gst_mt3_audio_input_resample (
     GstMt3AudioInput *input, gdouble *mono, gsize n_frames, guint64 limit)
 {
   gsize n_out = n_frames;
+  gfloat *out_samples;
 
   if (input->resampler) {
     gpointer in[1] = {mono}, out[1];
@@ -159,10 +160,11 @@ gst_mt3_audio_input_resample (
     mono = input->resampled;
   }
   n_out = (gsize) MIN ((guint64) n_out, limit);
+  out_samples = input->out;
   for (gsize i = 0; i < n_out; i++)
-    input->out[i] = (gfloat) mono[i];
+    out_samples[i] = (gfloat) mono[i];
 
-  return gst_mt3_audio_input_emit (input, input->out, n_out);
+  return gst_mt3_audio_input_emit (input, out_samples, n_out);
 }
 
 static GstFlowReturn
@@ -328,15 +330,34 @@ gst_mt3_audio_input_gap (
   return gst_mt3_audio_input_silence (input, n_frames);
 }
 
-/* A NaN would spread through the resampler's whole filter: it must go before.
- */
-static inline gdouble
-gst_mt3_audio_input_finite (GstMt3AudioInput *input, gdouble value)
+/* Adds the values of one of @n_channels to the mono block. A NaN would spread
+ * through the resampler's whole filter: it must go before. Without branches,
+ * so that the compiler makes vectors of it. */
+static void
+gst_mt3_audio_input_add_floats (GstMt3AudioInput *input, const gdouble *values,
+    guint n_channels, gsize n_frames)
 {
-  if (G_LIKELY (isfinite (value)))
-    return value;
-  input->n_replaced++;
-  return 0.0;
+  gdouble *mono = input->mono;
+  guint64 n_finite = 0;
+
+  for (gsize i = 0; i < n_frames; i++) {
+    gdouble value = values[i * n_channels];
+    gboolean finite = fabs (value) <= G_MAXDOUBLE;
+
+    mono[i] += finite ? value : 0.0;
+    n_finite += finite;
+  }
+  input->n_replaced += n_frames - n_finite;
+}
+
+static void
+gst_mt3_audio_input_add_ints (GstMt3AudioInput *input, const gint32 *values,
+    guint n_channels, gsize n_frames)
+{
+  gdouble *mono = input->mono;
+
+  for (gsize i = 0; i < n_frames; i++)
+    mono[i] += values[i * n_channels] / 2147483648.0;
 }
 
 /* To doubles, exactly: the format's own functions make denormals zero. */
@@ -355,7 +376,6 @@ gst_mt3_audio_input_add (GstMt3AudioInput *input, gconstpointer data,
 {
   const GstAudioFormatInfo *finfo = input->info.finfo;
   const gint32 *ints = (const gint32 *) input->unpacked;
-  const gdouble *floats = input->unpacked;
   gboolean is_float = finfo->unpack_format == GST_AUDIO_FORMAT_F64;
 
   if (finfo->format == GST_AUDIO_FORMAT_F32)
@@ -364,14 +384,12 @@ gst_mt3_audio_input_add (GstMt3AudioInput *input, gconstpointer data,
   else
     finfo->unpack_func (finfo, GST_AUDIO_PACK_FLAG_TRUNCATE_RANGE,
         input->unpacked, (gpointer) data, n_frames * n_channels);
-  for (gsize i = 0; i < n_frames; i++)
-    for (guint c = 0; c < n_channels; c++) {
-      gsize at = i * n_channels + c;
-
-      input->mono[i] += is_float
-                            ? gst_mt3_audio_input_finite (input, floats[at])
-                            : ints[at] / 2147483648.0;
-    }
+  for (guint c = 0; c < n_channels; c++)
+    if (is_float)
+      gst_mt3_audio_input_add_floats (
+          input, input->unpacked + c, n_channels, n_frames);
+    else
+      gst_mt3_audio_input_add_ints (input, ints + c, n_channels, n_frames);
 }
 
 /* The average of all channels. GstAudioConverter weighs by position, and ends
@@ -384,17 +402,18 @@ gst_mt3_audio_input_average (GstMt3AudioInput *input,
   guint n_channels = audio->info.channels;
   gsize stride = planar ? GST_AUDIO_INFO_BPS (&audio->info)
                         : GST_AUDIO_INFO_BPF (&audio->info);
+  gdouble *mono = input->mono;
 
   /* Not 0.0, which would make one channel's -0.0 another value. */
   for (gsize i = 0; i < n_frames; i++)
-    input->mono[i] = -0.0;
+    mono[i] = -0.0;
   for (gint i = 0; i < audio->n_planes; i++)
     gst_mt3_audio_input_add (input,
         (const guint8 *) audio->planes[i] + first * stride,
         planar ? 1 : n_channels, n_frames);
   if (n_channels > 1)
     for (gsize i = 0; i < n_frames; i++)
-      input->mono[i] /= n_channels;
+      mono[i] /= n_channels;
 }
 
 /* Frames that keep both what they take and what they become within a block. */

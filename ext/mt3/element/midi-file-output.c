@@ -6,6 +6,8 @@
  * the end: nothing is seeked back for, so pipes work. Where the sink can seek,
  * an unfinished piece may be written every now and then, so that little is
  * lost with the process; each time the file is written anew from its start.
+ * What makes it longer is written first, so that a full disk leaves the file
+ * from before as it is.
  */
 #include <math.h>
 #include <string.h>
@@ -27,18 +29,23 @@ typedef struct {
   gsize written; /* bytes that the sink may already hold */
 } GstMt3MidiFileOutput;
 
-/* Sends the sink to the start of the file. */
-static void
-gst_mt3_midi_file_output_push_segment (GstMt3MidiFileOutput *self)
+/* Sends the sink to @offset in the file, to which it may have to write first
+ * what it kept. */
+static GstFlowReturn
+gst_mt3_midi_file_output_push_segment (GstMt3MidiFileOutput *self, gsize offset)
 {
+  GstPad *pad = self->output.context.srcpad;
   GstSegment segment;
   GstEvent *event;
 
   gst_segment_init (&segment, GST_FORMAT_BYTES);
+  segment.start = segment.time = offset;
   event = gst_event_new_segment (&segment);
   if (self->output.context.seqnum != GST_SEQNUM_INVALID)
     gst_event_set_seqnum (event, self->output.context.seqnum);
-  gst_pad_push_event (self->output.context.srcpad, event);
+  if (gst_pad_push_event (pad, event))
+    return GST_FLOW_OK;
+  return GST_PAD_IS_FLUSHING (pad) ? GST_FLOW_FLUSHING : GST_FLOW_ERROR;
 }
 
 /* The GAP prerolls the sink: the file itself comes only at the end, which a
@@ -48,7 +55,7 @@ gst_mt3_midi_file_output_open (GstMt3Output *output)
 {
   GstMt3MidiFileOutput *self = (GstMt3MidiFileOutput *) output;
 
-  gst_mt3_midi_file_output_push_segment (self);
+  gst_mt3_midi_file_output_push_segment (self, 0);
   gst_pad_push_event (
       output->context.srcpad, gst_event_new_gap (0, GST_CLOCK_TIME_NONE));
 }
@@ -72,25 +79,68 @@ gst_mt3_midi_file_output_discont (GstMt3Output *output, gdouble seconds)
 {
 }
 
-/* A file that became shorter would keep the tail of the one it overwrites. A
- * chunk of a type that readers do not know, which the MIDI specification tells
- * them to skip, covers it. */
+/* Appends a chunk of a type that readers do not know, which the MIDI
+ * specification tells them to skip. @size: all of it */
+static void
+append_pad_chunk (GByteArray *file, gsize size)
+{
+  guint8 header[CHUNK_HEADER] = {'X', 'P', 'a', 'd'};
+  guint32 length = GUINT32_TO_BE ((guint32) (size - CHUNK_HEADER));
+  guint end = file->len + (guint) size;
+
+  memcpy (header + 4, &length, sizeof length);
+  g_byte_array_append (file, header, CHUNK_HEADER);
+  g_byte_array_set_size (file, end);
+  memset (file->data + end - (size - CHUNK_HEADER), 0, size - CHUNK_HEADER);
+}
+
+/* A file that became shorter would keep the tail of the one it overwrites, and
+ * one that became longer must have room for a chunk there. */
 static void
 gst_mt3_midi_file_output_pad (GstMt3MidiFileOutput *self, GByteArray *file)
 {
-  guint8 header[CHUNK_HEADER] = {'X', 'P', 'a', 'd'};
-  gsize size = file->len, missing;
-  guint32 length;
+  gsize size = file->len, end = self->written;
 
-  if (size >= self->written)
+  if (size == end || size >= end + CHUNK_HEADER)
     return;
-  missing = self->written - size;
-  missing -= MIN (missing, CHUNK_HEADER);
-  length = GUINT32_TO_BE ((guint32) missing);
-  memcpy (header + 4, &length, sizeof length);
-  g_byte_array_append (file, header, CHUNK_HEADER);
-  g_byte_array_set_size (file, file->len + (guint) missing);
-  memset (file->data + size + CHUNK_HEADER, 0, missing);
+  if (size + CHUNK_HEADER > end)
+    end = MAX (size, end) + CHUNK_HEADER;
+  append_pad_chunk (file, end - size);
+}
+
+/* Takes @file, which lies at @offset of the sink's. */
+static GstBuffer *
+new_buffer (GByteArray *file, gsize offset)
+{
+  g_autoptr (GBytes) bytes = g_byte_array_free_to_bytes (file);
+  GstBuffer *buffer = gst_buffer_new_wrapped_bytes (bytes);
+
+  GST_BUFFER_OFFSET (buffer) = offset;
+  GST_BUFFER_OFFSET_END (buffer) = offset + gst_buffer_get_size (buffer);
+
+  return buffer;
+}
+
+/* Makes what the sink holds as long as @size, then goes back to its start. */
+static GstFlowReturn
+gst_mt3_midi_file_output_reserve (GstMt3MidiFileOutput *self, gsize size)
+{
+  GstFlowReturn ret = GST_FLOW_OK;
+
+  if (size > self->written) {
+    GByteArray *pad = g_byte_array_new ();
+
+    append_pad_chunk (pad, size - self->written);
+    ret = gst_mt3_midi_file_output_push_segment (self, self->written);
+    if (ret == GST_FLOW_OK)
+      ret = gst_pad_push (
+          self->output.context.srcpad, new_buffer (pad, self->written));
+    else
+      g_byte_array_unref (pad);
+  }
+  if (ret == GST_FLOW_OK)
+    ret = gst_mt3_midi_file_output_push_segment (self, 0);
+  return ret;
 }
 
 static GstFlowReturn
@@ -98,20 +148,21 @@ gst_mt3_midi_file_output_push (GstMt3MidiFileOutput *self)
 {
   const Mt3Note *notes = (const Mt3Note *) self->notes->data;
   GByteArray *file = mt3_midi_write (notes, self->notes->len, self->title);
-  g_autoptr (GBytes) bytes = NULL;
+  GstFlowReturn ret = GST_FLOW_OK;
   GstBuffer *buffer;
 
   gst_mt3_midi_file_output_pad (self, file);
   if (self->written > 0)
-    gst_mt3_midi_file_output_push_segment (self);
+    ret = gst_mt3_midi_file_output_reserve (self, file->len);
+  if (ret != GST_FLOW_OK) {
+    g_byte_array_unref (file);
+    return ret;
+  }
   self->written = file->len;
   GST_DEBUG_OBJECT (self->output.context.srcpad, "%u notes in %u bytes",
       self->notes->len, file->len);
 
-  bytes = g_byte_array_free_to_bytes (file);
-  buffer = gst_buffer_new_wrapped_bytes (bytes);
-  GST_BUFFER_OFFSET (buffer) = 0;
-  GST_BUFFER_OFFSET_END (buffer) = self->written;
+  buffer = new_buffer (file, 0);
   for (guint i = 0; i < self->notes->len; i++)
     gst_mt3_output_attach (buffer, &notes[i], self->output.context.stream_time);
 

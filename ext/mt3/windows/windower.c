@@ -2,6 +2,11 @@
 #include "windows/windower.h"
 
 #include <math.h>
+#include <string.h>
+
+#include "checkpoint/half.h"
+
+#define FLOAT_MAX_BITS 0x7f7fffff
 
 struct _Mt3Windower {
   gsize window_samples;
@@ -33,25 +38,49 @@ mt3_windower_free (Mt3Windower *self)
   g_free (self);
 }
 
+/* What is not finite becomes silence. */
+static void
+replace_odd_samples (Mt3Window *window, gfloat *samples, gsize n)
+{
+  for (gsize i = 0; i < n; i++) {
+    if (isfinite (samples[i]))
+      continue;
+    samples[i] = 0.0f;
+    window->n_replaced++;
+  }
+}
+
+/* The bits of the largest magnitude: without their sign, floats are in the
+ * order of their bits, and what is not finite is above them. As integers a
+ * vector of them is compared at once. */
+static gint32
+largest_magnitude (const gfloat *samples, gsize n)
+{
+  gint32 largest = 0;
+
+  for (gsize i = 0; i < n; i++) {
+    gint32 bits = (gint32) (mt3_float_bits (samples[i]) & 0x7fffffff);
+
+    largest = MAX (largest, bits);
+  }
+  return largest;
+}
+
 /* Copies samples, and notes what is odd about them on the way: a NaN would
  * spread through the FFT to the whole window. */
 static void
 copy_samples (Mt3Window *window, gsize at, const gfloat *samples, gsize n)
 {
   gfloat *out = window->samples + at;
-  gfloat peak = window->peak;
+  gint32 largest;
 
-  for (gsize i = 0; i < n; i++) {
-    gfloat sample = samples[i];
-
-    if (!isfinite (sample)) {
-      sample = 0.0f;
-      window->n_replaced++;
-    }
-    peak = MAX (peak, fabsf (sample));
-    out[i] = sample;
+  memcpy (out, samples, n * sizeof (gfloat));
+  largest = largest_magnitude (out, n);
+  if (largest > FLOAT_MAX_BITS) {
+    replace_odd_samples (window, out, n);
+    largest = largest_magnitude (out, n);
   }
-  window->peak = peak;
+  window->peak = MAX (window->peak, mt3_float_from_bits ((guint32) largest));
 }
 
 static void

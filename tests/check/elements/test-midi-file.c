@@ -161,11 +161,37 @@ GST_START_TEST (a_shorter_file_covers_the_one_before)
   output->advance (output, 17.0, 1);
   note (1, 60, 0.0, 16.3);
   output->finish (output, 18.0);
-  fail_unless_equals_int (files->len, 2);
+  fail_unless_equals_int (files->len, 3);
   before = gst_buffer_get_size (g_ptr_array_index (files, 0));
-  after = gst_buffer_get_size (g_ptr_array_index (files, 1));
+  after = gst_buffer_get_size (g_ptr_array_index (files, 2));
   fail_unless (after >= before);
-  fail_unless_equals_int (check_file (1), check_file (0) + 1);
+  fail_unless_equals_int (check_file (2), check_file (0) + 1);
+}
+
+GST_END_TEST
+
+/* So that a disk that is full then keeps the file before; with the room behind
+ * it, it still is one. */
+GST_START_TEST (room_for_a_longer_file_comes_first)
+{
+  GstBuffer *before, *room, *after, *both;
+
+  note (1, 60, 0.5, 0.75);
+  output->advance (output, 1.0, 1);
+  note (2, 60, 1.5, 1.75);
+  output->advance (output, 2.0, 1);
+  fail_unless_equals_int (files->len, 3);
+  before = g_ptr_array_index (files, 0);
+  room = g_ptr_array_index (files, 1);
+  after = g_ptr_array_index (files, 2);
+  fail_unless_equals_uint64 (
+      GST_BUFFER_OFFSET (room), gst_buffer_get_size (before));
+  fail_unless_equals_uint64 (
+      GST_BUFFER_OFFSET_END (room), gst_buffer_get_size (after));
+  fail_unless_equals_uint64 (GST_BUFFER_OFFSET (after), 0);
+  both = gst_buffer_append (gst_buffer_ref (before), gst_buffer_ref (room));
+  g_ptr_array_add (files, both);
+  fail_unless_equals_int (check_file (3), check_file (0) + 1);
 }
 
 GST_END_TEST
@@ -181,6 +207,7 @@ midi_file_suite (void)
   tcase_add_test (tcase, nothing_is_written_before_its_time);
   tcase_add_test (tcase, each_file_starts_the_sink_over);
   tcase_add_test (tcase, a_shorter_file_covers_the_one_before);
+  tcase_add_test (tcase, room_for_a_longer_file_comes_first);
   suite_add_tcase (suite, tcase);
 
   return suite;
