@@ -98,22 +98,47 @@ read_activations (Mt3CudaPlanes planes, gsize n)
   return out;
 }
 
-Mt3CudaPlanes
-weight_panels (gfloat *w, gsize k, gsize n, gboolean exact)
+static Mt3CudaPlanes
+packed (
+    const gfloat *in, gsize k, gsize n, gboolean exact, Mt3CudaLayout layout)
 {
   const Mt3CudaPack pack = {
-      .in = to_device (w, k * n * sizeof (gfloat)),
+      .in = to_device (in, k * n * sizeof (gfloat)),
       .k = (int) k,
       .n = (int) n,
       .out = empty_activations (k * n, exact),
-      .layout = MT3_CUDA_PANELS,
+      .layout = layout,
       .row_step = 1,
   };
 
   check_cuda (mt3_cuda_pack (&pack, NULL));
+  return pack.out;
+}
+
+Mt3CudaPlanes
+weight_rows (const gfloat *w, gsize k, gsize n)
+{
+  return packed (w, k, n, TRUE, MT3_CUDA_ROW_MAJOR);
+}
+
+Mt3CudaPlanes
+activation_rows (const gfloat *a, gsize k, gsize n)
+{
+  g_autofree gfloat *scaled = g_new (gfloat, k * n);
+
+  for (gsize i = 0; i < k * n; i++)
+    scaled[i] = a[i] * ACTIVATION_SCALE;
+  return packed (scaled, k, n, TRUE, MT3_CUDA_ROW_MAJOR);
+}
+
+Mt3CudaPlanes
+weight_panels (gfloat *w, gsize k, gsize n, gboolean exact)
+{
+  const Mt3CudaPlanes out = packed (w, k, n, exact, MT3_CUDA_PANELS);
+
   for (gsize i = 0; i < k * n && !exact; i++)
     w[i] = mt3_half_to_float (mt3_float_to_half (w[i]));
-  return pack.out;
+  return out;
 }
 
 gpointer

@@ -33,6 +33,10 @@ Mt3CudaPlanes activations (gfloat *values, gsize n, gboolean exact);
 Mt3CudaPlanes empty_activations (gsize n, gboolean exact);
 gfloat *read_activations (Mt3CudaPlanes planes, gsize n);
 
+/* The columns of w [k, n], or of a [k, n], as rows of the split form. */
+Mt3CudaPlanes weight_rows (const gfloat *w, gsize k, gsize n);
+Mt3CudaPlanes activation_rows (const gfloat *a, gsize k, gsize n);
+
 /* The columns of w [k, n] in panels; likewise rounds @w. */
 Mt3CudaPlanes weight_panels (gfloat *w, gsize k, gsize n, gboolean exact);
 

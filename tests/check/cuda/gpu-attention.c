@@ -8,7 +8,7 @@
  * usage: gpu-attention
  */
 #include "mt3-cuda-kernels.h"
-#include "planes.h"
+#include "device-arrays.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -43,8 +43,8 @@ test_init (Test *self, gint n_heads)
   /* Scores of about 10, as the network has them. */
   self->qkv = random_floats ((gsize) self->width * MOST_ROWS, 2.0f);
   self->args = (Mt3CudaAttention){
-      .qkv = pack_planes (self->qkv, self->width, MOST_ROWS, ACTIVATION_SCALE),
-      .out = device_planes (n),
+      .qkv = activation_rows (self->qkv, self->width, MOST_ROWS),
+      .out = empty_activations (n, TRUE),
       .n_heads = n_heads,
   };
 }
@@ -170,7 +170,7 @@ run_kernel (Test *self, gboolean any_device)
     check_cuda (cudaMemset (self->args.out.hi, 0xff, 2 * n));
     check_cuda (mt3_cuda_attention (&self->args, (Mt3CudaLaunch){0}));
     check_cuda (cudaDeviceSynchronize ());
-    result = read_planes (&self->args.out, n);
+    result = read_activations (self->args.out, n);
     error = relative_error (self, result);
     expect (self, error <= TOLERANCE, "error");
     if (*first == NULL)

@@ -8,7 +8,7 @@
  * usage: gpu-gemm
  */
 #include "mt3-cuda-kernels.h"
-#include "planes.h"
+#include "device-arrays.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -74,33 +74,34 @@ test_init (Test *self, const Product *p)
   for (gsize i = 0; i < (gsize) most * p->k / 32; i++)
     self->squares[i] = fabsf (self->squares[i]);
   *args = (Mt3CudaGemm){
-      .a = pack_planes (self->a, p->k, most, ACTIVATION_SCALE),
-      .w = pack_planes (self->w, p->k, p->n, 1.0f),
+      .a = activation_rows (self->a, p->k, most),
+      .w = weight_rows (self->w, p->k, p->n),
       .n = p->n,
       .k = p->k,
       .epilogue = p->epilogue,
       .n_heads = p->k == 320 ? 5 : 6,
   };
   if (p->normalised)
-    args->squares = to_device (self->squares, (gsize) most * p->k / 32);
+    args->squares =
+        to_device (self->squares, (gsize) most * p->k / 32 * sizeof (gfloat));
   if (p->epilogue == MT3_CUDA_ADD) {
     self->addend = random_floats (size, 8.0f);
-    args->addend = to_device (self->addend, size);
+    args->addend = to_device (self->addend, size * sizeof (gfloat));
     args->addend_rows = most;
-    args->out_squares = device_block (size / 32 * sizeof (gfloat));
+    args->out_squares = device_bytes (size / 32 * sizeof (gfloat));
   }
   if (p->epilogue == MT3_CUDA_ADD)
-    args->x = device_block (size * sizeof (gfloat));
+    args->x = device_bytes (size * sizeof (gfloat));
   if (p->epilogue == MT3_CUDA_CROSS_KV)
-    args->cache = device_block (size * sizeof (gfloat));
+    args->cache = device_bytes (size * sizeof (gfloat));
   else
-    args->out = device_planes (size);
+    args->out = empty_activations (size, TRUE);
   for (gint i = 0; i < MOST_WINDOWS; i++)
     slots[i] = MOST_WINDOWS - 1 - i;
-  args->slots = device_block (sizeof slots);
+  args->slots = device_bytes (sizeof slots);
   check_cuda (cudaMemcpy (
       (gpointer) args->slots, slots, sizeof slots, cudaMemcpyHostToDevice));
-  args->overflow = device_block (sizeof slots);
+  args->overflow = device_bytes (sizeof slots);
 }
 
 static void
@@ -196,7 +197,7 @@ read_result (Test *self)
   g_autofree gfloat *cache = NULL;
 
   if (a->epilogue != MT3_CUDA_CROSS_KV && a->epilogue != MT3_CUDA_ADD)
-    return read_planes (&a->out, n);
+    return read_activations (a->out, n);
   out = g_new (gfloat, n);
   if (a->epilogue == MT3_CUDA_ADD) {
     check_cuda (
@@ -228,7 +229,7 @@ check_add (Test *self, const gfloat *x)
 {
   const Mt3CudaGemm *a = &self->args;
   const gsize n = (gsize) a->m * a->n;
-  g_autofree gfloat *planes = read_planes (&a->out, n);
+  g_autofree gfloat *planes = read_activations (a->out, n);
   g_autofree gfloat *squares = g_new (gfloat, n / 32);
   gdouble worst = 0.0, worst_squares = 0.0;
 

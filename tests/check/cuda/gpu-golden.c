@@ -10,7 +10,7 @@
 #include "engine/cuda/lane.h"
 #include "engine/cuda/prefill.h"
 #include "engine/cuda/tables.h"
-#include "planes.h"
+#include "device-arrays.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -103,7 +103,7 @@ check_log_mel (Test *test)
 {
   gsize n = 0;
   g_autofree gfloat *expected = read_array (test, "logmel", &n);
-  g_autofree gfloat *got = read_planes (&test->prefill.mel, n);
+  g_autofree gfloat *got = read_activations (test->prefill.mel, n);
 
   compare (test, "log-mel", got, expected, n, TOLERANCE_LOG_MEL);
 }
