@@ -115,6 +115,23 @@ mt3_shape_to_string (guint n_dims, const gsize *shape)
   return g_string_free (text, FALSE);
 }
 
+GBytes *
+mt3_archive_map_file (const gchar *path, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, &cause);
+  Mt3Error code = MT3_ERROR_IO;
+
+  if (file != NULL)
+    return g_mapped_file_get_bytes (file);
+  if (g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+    code = MT3_ERROR_NOT_FOUND;
+  else if (g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOMEM))
+    code = MT3_ERROR_MEMORY;
+  g_set_error (error, MT3_ERROR, code, "%s", cause->message);
+  return NULL;
+}
+
 /* Bounded before it is read: the folder may hold anything of this name. */
 static gchar *
 read_config (const gchar *folder)

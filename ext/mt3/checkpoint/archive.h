@@ -48,6 +48,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Archive, mt3_archive_free)
  */
 Mt3Archive *mt3_archive_read (const gchar *path, GError **error);
 
+/* For the readers: a file's content, mapped. NULL with MT3_ERROR_NOT_FOUND,
+ * MT3_ERROR_MEMORY or MT3_ERROR_IO. */
+GBytes *mt3_archive_map_file (const gchar *path, GError **error);
+
 /* Adds an entry; copies the strings, not the data. @shape has n_dims (at most
  * MT3_TENSOR_MAX_DIMS) numbers. */
 void mt3_archive_add (Mt3Archive *archive, const gchar *name,

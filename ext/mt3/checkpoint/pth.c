@@ -443,16 +443,11 @@ mt3_pth_read_bytes (GBytes *bytes, const gchar *path, GError **error)
 Mt3Archive *
 mt3_pth_read (const gchar *path, GError **error)
 {
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, &cause);
-  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GBytes) bytes = mt3_archive_map_file (path, error);
   Mt3Archive *archive;
 
-  if (file == NULL) {
-    g_set_error (error, MT3_ERROR, MT3_ERROR_IO, "%s", cause->message);
+  if (bytes == NULL)
     return NULL;
-  }
-  bytes = g_mapped_file_get_bytes (file);
   archive = mt3_pth_read_bytes (bytes, path, error);
   if (archive != NULL)
     archive->mapping = bytes;

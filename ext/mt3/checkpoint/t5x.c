@@ -255,13 +255,19 @@ read_leaf (gpointer data, gpointer user_data)
 static void
 read_references (GPtrArray *leaves)
 {
+  /* Of its own: GLib ends the process when there cannot be a shared one. */
   GThreadPool *pool = g_thread_pool_new (
-      read_leaf, NULL, (gint) g_get_num_processors (), FALSE, NULL);
+      read_leaf, NULL, (gint) g_get_num_processors (), TRUE, NULL);
+  gboolean alone = g_thread_pool_get_num_threads (pool) == 0;
 
   for (guint i = 0; i < leaves->len; i++) {
     Leaf *leaf = g_ptr_array_index (leaves, i);
 
-    if (leaf->folder != NULL)
+    if (leaf->folder == NULL)
+      continue;
+    if (alone)
+      read_leaf (leaf, NULL);
+    else
       g_thread_pool_push (pool, leaf, NULL);
   }
   g_thread_pool_free (pool, FALSE, TRUE);
@@ -311,18 +317,11 @@ Mt3Archive *
 mt3_t5x_read (const gchar *folder, GError **error)
 {
   g_autofree gchar *path = g_build_filename (folder, "checkpoint", NULL);
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, &cause);
-  g_autoptr (GBytes) tree = NULL;
+  g_autoptr (GBytes) tree = mt3_archive_map_file (path, error);
 
-  if (file == NULL) {
-    g_set_error (error, MT3_ERROR,
-        g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOENT)
-            ? MT3_ERROR_NOT_FOUND
-            : MT3_ERROR_IO,
-        "%s is not a T5X checkpoint: %s", folder, cause->message);
+  if (tree == NULL) {
+    g_prefix_error (error, "%s is not a T5X checkpoint: ", folder);
     return NULL;
   }
-  tree = g_mapped_file_get_bytes (file);
   return mt3_t5x_read_tree (tree, folder, error);
 }

@@ -169,23 +169,6 @@ mt3_zarr_decode (
   return g_bytes_ref (chunk);
 }
 
-static GBytes *
-map_file (const gchar *path, GError **error)
-{
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, &cause);
-
-  if (file == NULL) {
-    g_set_error (error, MT3_ERROR,
-        g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOENT)
-            ? MT3_ERROR_NOT_FOUND
-            : MT3_ERROR_IO,
-        "%s", cause->message);
-    return NULL;
-  }
-  return g_mapped_file_get_bytes (file);
-}
-
 /* "0.0": the only chunk's index in every dimension ("0" for a scalar). */
 static gchar *
 chunk_name (const Mt3Zarr *zarr)
@@ -202,7 +185,7 @@ mt3_zarr_read (
     const gchar *folder, Mt3Zarr *zarr, GBytes **array, GError **error)
 {
   g_autofree gchar *header_path = g_build_filename (folder, ".zarray", NULL);
-  g_autoptr (GBytes) header = map_file (header_path, error);
+  g_autoptr (GBytes) header = mt3_archive_map_file (header_path, error);
   g_autoptr (GBytes) chunk = NULL;
   g_autofree gchar *name = NULL, *chunk_path = NULL;
   Mt3DType dtype;
@@ -218,7 +201,7 @@ mt3_zarr_read (
     return TRUE;
   name = chunk_name (zarr);
   chunk_path = g_build_filename (folder, name, NULL);
-  chunk = map_file (chunk_path, error);
+  chunk = mt3_archive_map_file (chunk_path, error);
   if (chunk == NULL)
     return FALSE;
   *array = mt3_zarr_decode (zarr, chunk, chunk_path, error);

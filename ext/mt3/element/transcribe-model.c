@@ -183,24 +183,46 @@ gst_mt3_transcribe_tell_result (
   g_rec_mutex_unlock (&self->load_lock);
 }
 
-/* Everything is posted before the result is handed over: once the streaming
- * thread knows of a failure, upstream posts an error that says nothing, and
- * applications look at the first. */
-static gpointer
-gst_mt3_transcribe_load_thread (gpointer data)
+/* Takes all three. Everything is posted before the result is handed over: once
+ * the streaming thread knows of a failure, upstream posts an error that says
+ * nothing, and applications look at the first. */
+static void
+gst_mt3_transcribe_finish_load (Load *load, Mt3Engine *engine, GError *error)
 {
-  Load *load = data;
   GstMt3Transcribe *self = load->element;
-  GError *error = NULL;
-  Mt3Engine *engine = mt3_engine_open (&load->options, &error);
 
   gst_mt3_transcribe_tell_result (self, load, error);
   gst_mt3_transcribe_take_model (self, load, engine);
   if (engine)
     gst_mt3_transcribe_log_stats (self);
   gst_mt3_transcribe_free_load (load);
+}
+
+static gpointer
+gst_mt3_transcribe_load_thread (gpointer data)
+{
+  Load *load = data;
+  GError *error = NULL;
+  Mt3Engine *engine = mt3_engine_open (&load->options, &error);
+
+  gst_mt3_transcribe_finish_load (load, engine, error);
 
   return NULL;
+}
+
+static void
+gst_mt3_transcribe_start_load (Load *load)
+{
+  g_autoptr (GError) cause = NULL;
+  GThread *thread = g_thread_try_new (
+      "mt3-model", gst_mt3_transcribe_load_thread, load, &cause);
+
+  if (thread)
+    g_thread_unref (thread);
+  else
+    gst_mt3_transcribe_finish_load (load, NULL,
+        g_error_new (MT3_ERROR, MT3_ERROR_MEMORY, "cannot start a thread: %s",
+            cause->message));
 }
 
 static Load *
@@ -271,8 +293,7 @@ gst_mt3_transcribe_begin_load (GstMt3Transcribe *self, Load *load)
       load->options.model_file ? load->options.model_file : "of a search");
   gst_mt3_transcribe_post_load_progress (
       self, GST_PROGRESS_TYPE_START, _ ("Opening the model"));
-  g_thread_unref (
-      g_thread_new ("mt3-model", gst_mt3_transcribe_load_thread, load));
+  gst_mt3_transcribe_start_load (load);
 }
 
 void

@@ -15,9 +15,11 @@ G_BEGIN_DECLS
  *   one of its own
  * @model_file: (nullable): where the model came from
  * @backend: (transfer full): keeps of the model what it needs
+ *
+ * Returns: the engine, or %NULL with #MT3_ERROR_MEMORY.
  */
 Mt3Engine *mt3_engine_new (Mt3Shared *shared, const gchar *model_file,
-    Mt3Backend *backend, const Mt3Config *config);
+    Mt3Backend *backend, const Mt3Config *config, GError **error);
 
 /* Ends an engine that nobody uses; a GDestroyNotify. */
 void mt3_engine_free (gpointer engine);

@@ -10,20 +10,24 @@ struct _Mt3Engine {
 
 Mt3Engine *
 mt3_engine_new (Mt3Shared *shared, const gchar *model_file, Mt3Backend *backend,
-    const Mt3Config *config)
+    const Mt3Config *config, GError **error)
 {
-  Mt3Engine *self = g_new0 (Mt3Engine, 1);
+  Mt3Scheduler *scheduler = mt3_scheduler_new (backend, config, error);
+  Mt3Engine *self;
 
+  if (scheduler == NULL)
+    return NULL;
+  self = g_new0 (Mt3Engine, 1);
   self->shared = shared ? shared : mt3_shared_new (self, mt3_engine_free);
   self->model_file = g_strdup (model_file);
-  self->scheduler = mt3_scheduler_new (backend, config);
+  self->scheduler = scheduler;
   return self;
 }
 
 Mt3Engine *
 mt3_engine_new_with_backend (Mt3Backend *backend, const Mt3Config *config)
 {
-  return mt3_engine_new (NULL, NULL, backend, config);
+  return mt3_engine_new (NULL, NULL, backend, config, NULL);
 }
 
 void

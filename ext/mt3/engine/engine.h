@@ -64,7 +64,8 @@ typedef struct {
  */
 Mt3Engine *mt3_engine_open (const Mt3EngineOptions *options, GError **error);
 
-/* Wraps a backend of one's own (tests); takes it over. Not shared. */
+/* Wraps a backend of one's own (tests); takes it over. Not shared. NULL when
+ * no thread can be started. */
 Mt3Engine *mt3_engine_new_with_backend (
     Mt3Backend *backend, const Mt3Config *config);
 

@@ -138,8 +138,8 @@ new_engine (Mt3Shared *shared, const Request *request, GError **error)
     return NULL;
   mt3_model_release_pages (model);
   engine = mt3_engine_new (
-      shared, mt3_model_path (model), backend, mt3_model_config (model));
-  if (request->device == MT3_DEVICE_AUTO)
+      shared, mt3_model_path (model), backend, mt3_model_config (model), error);
+  if (engine != NULL && request->device == MT3_DEVICE_AUTO)
     set_cpu_substitute (engine, request, model);
   return engine;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/scheduler.h"
 
+#include "error.h"
+
 /* Prefill calls between two decode calls while windows are under way. Free
  * slots should fill soon (a decode step costs little more with more rows), but
  * a prefill holds up every window that is being decoded: one call, of at most
@@ -420,9 +422,10 @@ run (gpointer data)
 }
 
 Mt3Scheduler *
-mt3_scheduler_new (Mt3Backend *backend, const Mt3Config *config)
+mt3_scheduler_new (Mt3Backend *backend, const Mt3Config *config, GError **error)
 {
   Mt3Scheduler *self = g_new0 (Mt3Scheduler, 1);
+  g_autoptr (GError) cause = NULL;
 
   self->config = *config;
   g_mutex_init (&self->lock);
@@ -430,8 +433,13 @@ mt3_scheduler_new (Mt3Backend *backend, const Mt3Config *config)
   g_queue_init (&self->streams);
   g_queue_init (&self->ready);
   adopt (self, backend);
-  self->thread = g_thread_new ("mt3-scheduler", run, self);
-  return self;
+  self->thread = g_thread_try_new ("mt3-scheduler", run, self, &cause);
+  if (self->thread != NULL)
+    return self;
+  g_set_error (error, MT3_ERROR, MT3_ERROR_MEMORY,
+      "Cannot start a thread: %s; close other programs", cause->message);
+  mt3_scheduler_free (self);
+  return NULL;
 }
 
 void
@@ -450,7 +458,8 @@ mt3_scheduler_free (Mt3Scheduler *self)
   self->quit = TRUE;
   g_cond_signal (&self->work);
   g_mutex_unlock (&self->lock);
-  g_thread_join (self->thread);
+  if (self->thread != NULL)
+    g_thread_join (self->thread);
 
   drop_backend (self);
   if (self->substitute_destroy != NULL)

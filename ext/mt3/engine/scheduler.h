@@ -98,8 +98,10 @@ struct _Mt3Stream {
   GCond changed;
 };
 
-/* Takes over @backend and starts the thread. */
-Mt3Scheduler *mt3_scheduler_new (Mt3Backend *backend, const Mt3Config *config);
+/* Takes over @backend and starts the thread. NULL, with MT3_ERROR_MEMORY, when
+ * there can be none. */
+Mt3Scheduler *mt3_scheduler_new (
+    Mt3Backend *backend, const Mt3Config *config, GError **error);
 
 /* Without streams only. Ends the thread and closes the backend. */
 void mt3_scheduler_free (Mt3Scheduler *scheduler);
