@@ -12,11 +12,12 @@
  * share. So there is no shared memory on the way in, and the weights of a
  * block are in registers before the kernel before has finished.
  */
-#include "device.cuh"
+#include "decode-finish.cuh"
 
-#define MAX_WARPS 8
+#define MAX_WARPS DECODE_PARTS
 #define MIN_WARPS 6 /* that finish results, whatever k leaves to multiply */
-#define SLICE 64 /* terms of one warp at a time */
+#define SLICE DECODE_SLICE /* terms of one warp at a time */
+#define NARROW_TILES (MT3_CUDA_DECODE_TILES - DECODE_WIDE_TILES)
 
 /* The tile of a block: ROWS * 8 batch rows by COLUMNS * 16 results, summed
  * over the warps PASS * 8 rows at a time. */
@@ -134,83 +135,6 @@ store_sums (float *shared, const Sums<EXACT, ROWS, COLUMNS> &sums, int first)
 }
 
 /* ------------------------------------------------------------ results */
-
-/* What the threads of a block know of its rows. */
-template <int ROWS> struct RowInfo {
-  float factor[ROWS * 8];
-  int slot[ROWS * 8]; /* -1: nothing to append */
-  int position[ROWS * 8];
-};
-
-template <bool EXACT>
-static __device__ __forceinline__ bool
-append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
-    float v0, float v1)
-{
-  const int kv = column / a.inner - 1;
-  const int head = column % a.inner / MT3_CUDA_HEAD_DIM;
-  const size_t i = slot * a.cache_slot +
-                   (((size_t) head * 2 + kv) * a.n_positions + position) *
-                       MT3_CUDA_HEAD_DIM +
-                   column % MT3_CUDA_HEAD_DIM;
-
-  if (EXACT) {
-    *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) =
-        make_float2 (v0, v1);
-    return false;
-  }
-  *reinterpret_cast<__half2 *> (static_cast<__half *> (a.cache) + i) =
-      __floats2half2_rn (v0, v1);
-  return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
-}
-
-static __device__ __forceinline__ float2 *
-cross_query (const Mt3CudaDecodeGemm &a, int row, int column)
-{
-  return reinterpret_cast<float2 *> (
-      a.cross_query + (size_t) row * a.inner + column);
-}
-
-/* Two neighbouring results of one row. `before`: what is there (ADD). All lanes
- * of a warp come here together, eight of them for 16 columns of one row. */
-template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
-static __device__ __forceinline__ bool
-finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
-    float v1, float2 before, int slot, int position)
-{
-  if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
-    v0 = __fadd_rn (v0, before.x);
-    v1 = __fadd_rn (v1, before.y);
-    if (column >= a.x_width) {
-      *cross_query (a, row, column - a.x_width) = make_float2 (v0, v1);
-      return false;
-    }
-    const size_t i = (size_t) row * a.x_width + column;
-    *reinterpret_cast<float2 *> (a.x + i) = make_float2 (v0, v1);
-    float squares = sum_of_squares (v0, v1);
-    for (int step = 4; step > 0; step /= 2)
-      squares += __shfl_xor_sync (0xffffffffu, squares, step);
-    if (threadIdx.x % 8 == 0)
-      a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
-    return store2<EXACT> (a.out, i, v0, v1);
-  } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
-    const float own = __fmul_rn (gelu (v0), v1);
-    const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
-    return threadIdx.x % 2 == 0 &&
-           store2<EXACT> (
-               a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
-  } else {
-    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= 3 * a.inner) {
-      *cross_query (a, row, column - 3 * a.inner) = make_float2 (v0, v1);
-      return false;
-    }
-    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= a.inner)
-      return slot >= 0 && append<EXACT> (a, slot, position, column, v0, v1);
-    *reinterpret_cast<float2 *> (a.y + (size_t) row * a.y_stride + column) =
-        make_float2 (v0, v1);
-    return false;
-  }
-}
 
 /* What the thread's pairs of a pass, that of `row0`, are added to (ADD). */
 template <Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
@@ -332,13 +256,28 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
 {
   const dim3 grid (
       a.n / (16 * COLUMNS), (a.n_rows + ROWS * 8 - 1) / (ROWS * 8));
-  int n_warps = MAX_WARPS;
+  const int n_warps = decode_parts (a.k);
 
-  while (a.k / SLICE % n_warps != 0)
-    n_warps--;
   return launch_kernel (decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS>,
       grid, dim3 (32 * (n_warps > MIN_WARPS ? n_warps : MIN_WARPS)), 0, launch,
       a, n_warps);
+}
+
+/* From so many rows on the kernels of decode-gemm-wide.cu are better, which
+ * leave more of the device to other lanes. */
+#define WIDE_ROWS 96
+
+/* Older devices have too little shared memory, or were not measured. */
+static bool
+can_be_wide (const Mt3CudaDecodeGemm &a)
+{
+  int device = 0, major = 0;
+
+  return a.w.lo == nullptr && a.n % DECODE_WIDE_COLUMNS == 0 &&
+         cudaGetDevice (&device) == cudaSuccess &&
+         cudaDeviceGetAttribute (&major, cudaDevAttrComputeCapabilityMajor,
+             device) == cudaSuccess &&
+         major >= 9;
 }
 
 /* The smallest tile whose blocks find a multiprocessor each, or the largest:
@@ -401,6 +340,11 @@ launch_precision (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
 cudaError_t
 mt3_cuda_decode_gemm (const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch)
 {
+  const int wide_tile = args->tile - NARROW_TILES;
+
+  if ((wide_tile > 0 || (args->tile == 0 && args->n_rows >= WIDE_ROWS)) &&
+      can_be_wide (*args))
+    return decode_gemm_wide (*args, wide_tile, launch);
   return args->w.lo ? launch_precision<true> (*args, launch)
                     : launch_precision<false> (*args, launch);
 }

@@ -299,7 +299,7 @@ typedef struct {
   int tile;
 } Mt3CudaDecodeGemm;
 
-#define MT3_CUDA_DECODE_TILES 5
+#define MT3_CUDA_DECODE_TILES 8
 
 cudaError_t mt3_cuda_decode_gemm (
     const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch);

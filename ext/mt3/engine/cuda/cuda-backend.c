@@ -19,6 +19,10 @@
 
 #define MAX_LANES 8
 
+/* From so many windows on there are fewer lanes with more rows each. */
+#define WIDE_WINDOWS 192
+#define WIDE_LANES 4
+
 /* Steps that the scheduler is asked for: one graph. */
 #define DECODE_STEPS MT3_CUDA_GRAPH_STEPS
 
@@ -55,6 +59,7 @@ typedef struct {
   Mt3CudaPrefill prefill;
   Mt3CudaLane lanes[MAX_LANES];
   guint n_lanes;
+  guint n_wide; /* of these, those that take any number of rows */
   guint oldest; /* lane whose run is collected next */
   Slot *slot;
   guint16 *tokens; /* [n_slots][max_tokens] */
@@ -220,21 +225,25 @@ gather (Mt3CudaBackend *self, guint number, guint share)
   return n;
 }
 
-/* When nothing else is there to do, waits for the windows whose encoding ends
- * first. */
 static gboolean
 start_lane (Mt3CudaBackend *self, guint number, guint share, guint n_steps,
     GError **error)
 {
-  guint n = gather (self, number, share);
+  const guint n = gather (self, number, share);
 
-  if (n == 0 && !any_in_flight (self)) {
-    if (!mt3_cuda_prefill_wait (&self->prefill, error))
-      return FALSE;
-    n = gather (self, number, share);
-  }
   return n == 0 ||
          mt3_cuda_lane_start (&self->lanes[number], n, n_steps, error);
+}
+
+/* How many lanes decode @n_active windows. */
+static guint
+share_out (const Mt3CudaBackend *self, guint n_active)
+{
+  const guint most = n_active >= WIDE_WINDOWS
+                         ? MIN (self->n_wide, self->n_lanes)
+                         : self->n_lanes;
+
+  return CLAMP ((n_active + LANE_WINDOWS - 1) / LANE_WINDOWS, 1, most);
 }
 
 /* Gives every idle lane its share of the active slots. */
@@ -245,14 +254,24 @@ start_lanes (Mt3CudaBackend *self, guint n_steps, GError **error)
 
   for (guint i = 0; i < self->parent.n_slots; i++)
     n_active += self->slot[i].state == SLOT_ACTIVE ? 1 : 0;
-  n_lanes = (n_active + LANE_WINDOWS - 1) / LANE_WINDOWS;
-  n_lanes = CLAMP (n_lanes, 1, self->n_lanes);
+  n_lanes = share_out (self, n_active);
   share = (n_active + n_lanes - 1) / n_lanes;
   for (guint i = 0; i < n_lanes; i++)
     if (!self->lanes[i].in_flight &&
         !start_lane (self, i, share, n_steps, error))
       return FALSE;
   return TRUE;
+}
+
+/* Has something in flight, if there is anything to do: waits for the windows
+ * whose encoding ends first where no other is left. */
+static gboolean
+start_any (Mt3CudaBackend *self, guint n_steps, GError **error)
+{
+  return start_lanes (self, n_steps, error) &&
+         (any_in_flight (self) ||
+             (mt3_cuda_prefill_wait (&self->prefill, error) &&
+                 start_lanes (self, n_steps, error)));
 }
 
 /* Waits for the run that was started first. */
@@ -317,11 +336,14 @@ cuda_decode (Mt3Backend *backend, guint n_steps, guint *finished,
   Mt3CudaBackend *self = (Mt3CudaBackend *) backend;
   guint n = 0;
 
+  n_steps = MIN (n_steps, MT3_CUDA_RUN_STEPS);
   *n_finished = 0;
+  /* The lane that was collected goes on at once, without the windows that the
+   * caller has yet to bring: the device should not wait for the host. */
   if (!use_device (self, error) ||
       !mt3_cuda_prefill_start (&self->prefill, FALSE, error) ||
-      !start_lanes (self, MIN (n_steps, MT3_CUDA_RUN_STEPS), error) ||
-      !collect_oldest (self, error))
+      !start_any (self, n_steps, error) || !collect_oldest (self, error) ||
+      !start_lanes (self, n_steps, error))
     return FALSE;
   for (guint i = 0; i < backend->n_slots; i++) {
     Slot *slot = &self->slot[i];
@@ -469,9 +491,12 @@ open_lanes (Mt3CudaBackend *self, Mt3CudaLaunches launches, GError **error)
 
   self->n_lanes =
       MIN (lane_limit (), (n_slots + LANE_WINDOWS - 1) / LANE_WINDOWS);
+  self->n_wide = MIN (self->n_lanes, WIDE_LANES);
   for (guint i = 0; i < self->n_lanes; i++) {
-    const guint capacity =
-        MAX (LANE_WINDOWS, (n_slots + self->n_lanes - 1) / self->n_lanes);
+    const guint most = i < self->n_wide
+                           ? (n_slots + self->n_wide - 1) / self->n_wide
+                           : (WIDE_WINDOWS + self->n_lanes - 1) / self->n_lanes;
+    const guint capacity = MAX (LANE_WINDOWS, most);
 
     if (!mt3_cuda_lane_init (&self->lanes[i], self->weights, &self->slots,
             capacity, launches, error))

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * decode-finish.cuh: what becomes of the results of a decode product, for the
+ * kernels of few and of many rows, which make the same bits.
+ */
+#pragma once
+
+#include "device.cuh"
+
+/* The terms of a product are shared into parts: slice i is of part i modulo
+ * their number. The sums of the parts meet in the order of their numbers. */
+#define DECODE_SLICE 64
+#define DECODE_PARTS 8 /* at most */
+
+static inline int
+decode_parts (int k)
+{
+  int n = DECODE_PARTS;
+
+  while (k / DECODE_SLICE % n != 0)
+    n--;
+  return n;
+}
+
+/* decode-gemm-wide.cu; @tile: 1 .. DECODE_WIDE_TILES, or its choice. In
+ * float16; n a multiple of DECODE_WIDE_COLUMNS. */
+#define DECODE_WIDE_TILES 3
+#define DECODE_WIDE_COLUMNS 64
+
+cudaError_t decode_gemm_wide (
+    const Mt3CudaDecodeGemm &a, int tile, Mt3CudaLaunch launch);
+
+/* What the threads of a block know of its rows. */
+template <int ROWS> struct RowInfo {
+  float factor[ROWS * 8];
+  int slot[ROWS * 8]; /* -1: nothing to append */
+  int position[ROWS * 8];
+};
+
+template <bool EXACT>
+static __device__ __forceinline__ bool
+append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
+    float v0, float v1)
+{
+  const int kv = column / a.inner - 1;
+  const int head = column % a.inner / MT3_CUDA_HEAD_DIM;
+  const size_t i = slot * a.cache_slot +
+                   (((size_t) head * 2 + kv) * a.n_positions + position) *
+                       MT3_CUDA_HEAD_DIM +
+                   column % MT3_CUDA_HEAD_DIM;
+
+  if (EXACT) {
+    *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) =
+        make_float2 (v0, v1);
+    return false;
+  }
+  *reinterpret_cast<__half2 *> (static_cast<__half *> (a.cache) + i) =
+      __floats2half2_rn (v0, v1);
+  return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
+}
+
+static __device__ __forceinline__ float2 *
+cross_query (const Mt3CudaDecodeGemm &a, int row, int column)
+{
+  return reinterpret_cast<float2 *> (
+      a.cross_query + (size_t) row * a.inner + column);
+}
+
+/* Two neighbouring results of one row. `before`: what is there (ADD). All lanes
+ * of a warp come here together, eight of them for 16 columns of one row. */
+template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
+static __device__ __forceinline__ bool
+finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
+    float v1, float2 before, int slot, int position)
+{
+  if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
+    v0 = __fadd_rn (v0, before.x);
+    v1 = __fadd_rn (v1, before.y);
+    if (column >= a.x_width) {
+      *cross_query (a, row, column - a.x_width) = make_float2 (v0, v1);
+      return false;
+    }
+    const size_t i = (size_t) row * a.x_width + column;
+    *reinterpret_cast<float2 *> (a.x + i) = make_float2 (v0, v1);
+    float squares = sum_of_squares (v0, v1);
+    for (int step = 4; step > 0; step /= 2)
+      squares += __shfl_xor_sync (0xffffffffu, squares, step);
+    if (threadIdx.x % 8 == 0)
+      a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
+    return store2<EXACT> (a.out, i, v0, v1);
+  } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
+    const float own = __fmul_rn (gelu (v0), v1);
+    const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
+    return threadIdx.x % 2 == 0 &&
+           store2<EXACT> (
+               a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
+  } else {
+    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= 3 * a.inner) {
+      *cross_query (a, row, column - 3 * a.inner) = make_float2 (v0, v1);
+      return false;
+    }
+    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= a.inner)
+      return slot >= 0 && append<EXACT> (a, slot, position, column, v0, v1);
+    *reinterpret_cast<float2 *> (a.y + (size_t) row * a.y_stride + column) =
+        make_float2 (v0, v1);
+    return false;
+  }
+}
