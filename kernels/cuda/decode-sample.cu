@@ -64,7 +64,7 @@ embed (const Mt3CudaSample &a, int token, int position)
 
 template <bool EXACT>
 static __global__ void
-__launch_bounds__ (SAMPLE_THREADS) sample_kernel (const Mt3CudaSample a)
+__launch_bounds__ (SAMPLE_THREADS, 1) sample_kernel (const Mt3CudaSample a)
 {
   __shared__ SampleShared shared;
   __shared__ Candidates candidates;
