@@ -49,7 +49,7 @@ static void
 provide_small_blocks (void)
 {
   mallopt (M_TOP_PAD, 4 << 20);
-  free (malloc (100 * 1000));
+  g_free (g_malloc (100 * 1000));
 }
 
 /* With @room for all that it takes. */
