@@ -21,6 +21,11 @@
 
 #define N_CPU_WINDOWS 12
 
+/* Unless told: so many that lanes of all sizes have work; few tokens of each.
+ */
+#define N_WINDOWS 400
+#define MAX_TOKENS 12
+
 typedef struct {
   guint n_tokens;
   gboolean ended, rerun_exact;
@@ -296,8 +301,8 @@ check_ways (const Test *test)
       {"twenty slots, backwards, graphs", 20, 0, TRUE, "1", "0"},
       {"twenty slots, backwards", 20, 0, TRUE, "1", "1"},
       {"forty slots, no dependent launch", 40, 0, FALSE, "0", "0"},
-      {"two hundred slots, graphs", 200, 0, FALSE, "1", "0"},
-      {"two hundred slots", 200, 0, FALSE, "1", "1"},
+      {"four hundred slots, graphs", 400, 0, FALSE, "1", "0"},
+      {"four hundred slots", 400, 0, FALSE, "1", "1"},
   };
   Result *first = run (test, &ways[0]);
   guint failed = 0, tokens = 0, reruns = 0;
@@ -333,8 +338,8 @@ check_ways (const Test *test)
 int
 main (int argc, char **argv)
 {
-  Test test = {.n_windows = argc > 2 ? (guint) atoi (argv[2]) : 50,
-      .max_tokens = argc > 3 ? (guint) atoi (argv[3]) : 100,
+  Test test = {.n_windows = argc > 2 ? (guint) atoi (argv[2]) : N_WINDOWS,
+      .max_tokens = argc > 3 ? (guint) atoi (argv[3]) : MAX_TOKENS,
       .n_ways = argc > 4 ? (guint) atoi (argv[4]) : G_MAXUINT};
   g_autoptr (GError) error = NULL;
   guint failed = 0;
