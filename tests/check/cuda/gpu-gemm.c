@@ -170,14 +170,15 @@ expect_row (const Test *self, gint row, gdouble *out)
   }
 }
 
-/* Where the cache has (row, column). */
+/* Where the used slots' caches have (row, column); the windows have the last
+ * slots, backwards. */
 static gsize
 cache_offset (const Test *self, gint row, gint column)
 {
   const Mt3CudaGemm *a = &self->args;
   const gint inner = a->n_heads * 64;
   const gint layer = column / (2 * inner), kv = column / inner % 2;
-  const gint slot = MOST_WINDOWS - 1 - row / a->frames;
+  const gint slot = (a->m - 1 - row) / a->frames;
 
   return slot * a->cache_slot +
          ((((gsize) layer * a->n_heads + column % inner / 64) * 2 + kv) *
@@ -204,9 +205,11 @@ read_result (Test *self)
         cudaMemcpy (out, a->x, n * sizeof (gfloat), cudaMemcpyDeviceToHost));
     return out;
   }
-  cache = g_new (gfloat, MOST_WINDOWS * a->cache_slot);
-  check_cuda (cudaMemcpy (cache, a->cache,
-      MOST_WINDOWS * a->cache_slot * sizeof (gfloat), cudaMemcpyDeviceToHost));
+  cache = g_new (gfloat, n);
+  check_cuda (cudaMemcpy (cache,
+      (const gfloat *) a->cache +
+          (gsize) (MOST_WINDOWS - a->m / a->frames) * a->cache_slot,
+      n * sizeof (gfloat), cudaMemcpyDeviceToHost));
   for (gint row = 0; row < a->m; row++)
     for (gint c = 0; c < a->n; c++)
       out[(gsize) row * a->n + c] = cache[cache_offset (self, row, c)];
