@@ -29,6 +29,10 @@ class Augmentation:
         self.window_samples = config.window_frames * config.hop_length
         self.hop, self.frames = config.hop_length, config.window_frames
         self.log_mel, self.device = log_mel, device
+        # Once: what is copied to a GPU in every step waits for it.
+        self.room, self.tone, self.noise = (
+            torch.tensor(table, device=device) for table in
+            (ROOM, TONE, NOISE))
 
     def __call__(self, mixed, cut, n_voices, setting):
         """Log-mel windows of mixed audio [batch, PREROLL + window]. cut: where
@@ -40,7 +44,7 @@ class Augmentation:
         audio = self._overload(audio)
         audio = self._level(audio)
         audio = audio + self._noise(audio, n_voices) * self.often(
-            setting, NOISE)
+            setting, self.noise)
         audio = self._to_16_bits(audio)
         return self._end_early(audio, cut)
 
@@ -61,9 +65,8 @@ class Augmentation:
     def chance(self, batch, probability):
         return self.uniform(batch, 0, 1) < probability
 
-    def often(self, setting, probabilities):
+    def often(self, setting, table):
         """Where something happens, by setting."""
-        table = torch.tensor(probabilities, device=self.device)
         return self.chance(len(setting), table[setting])
 
     def _rooms(self, setting):
@@ -81,7 +84,7 @@ class Augmentation:
                   0.04 * RATE).long() + 16
         gains = torch.randn(batch, 6, device=self.device) * 0.25
         early.scatter_add_(1, places, gains)
-        wet = self.log_uniform(batch, 0.05, 0.9) * self.often(setting, ROOM)
+        wet = self.log_uniform(batch, 0.05, 0.9) * self.often(setting, self.room)
         room = wet * (late + early)
         room[:, 0] += 1
         return room
@@ -95,7 +98,7 @@ class Augmentation:
             swing = torch.randn(batch, 1, device=self.device) * 5 / i ** 0.5
             decibels += swing * torch.cos(
                 math.pi * i * height + self.uniform(batch, 0, 2 * math.pi))
-        decibels = decibels * self.often(setting, TONE)
+        decibels = decibels * self.often(setting, self.tone)
         edge = self.uniform(batch, 0.45, 1)
         steep = (height - edge).clamp(min=0) * 250 * self.chance(batch, 0.2)
         return 10 ** ((decibels - steep.clamp(max=50)) / 20)

@@ -21,8 +21,6 @@ import audio
 import midi
 import native
 import train
-from augmentation import Augmentation
-from frontend import LogMel
 from native import MAX_VOICES
 from recipe import program_labels
 
@@ -120,9 +118,6 @@ class RecordingsFeed:
 class FineTuner(train.Trainer):
     def _prepare_data(self):
         options, config = self.options, self.config
-        self.window_samples = config.window_frames * config.hop_length
-        self.augment = Augmentation(
-            config, LogMel(config).to(self.device), self.device)
         self.feed = RecordingsFeed(
             Recordings(options.recordings, config,
                        program_labels(options.labels), options.seed),

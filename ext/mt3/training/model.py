@@ -46,11 +46,16 @@ def config_to_json(config):
     values = {name: getattr(config, name) for name, _ in config._fields_}
     for name in 'ties', 'distinct_onsets':
         values[name] = bool(values[name])
+    values['written_programs'] = config.get_programs()
     return json.dumps(values)
 
 
 def config_from_json(text):
-    return native.Config(**json.loads(text))
+    values = json.loads(text)
+    written = values.pop('written_programs', range(128))
+    config = native.Config(**values)
+    config.set_programs(written)
+    return config
 
 
 def sinusoids(length, width):

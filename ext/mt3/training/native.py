@@ -72,7 +72,17 @@ class Config(C.Structure):
             'window_frames', 'd_model', 'n_heads', 'head_dim',
             'encoder_layers', 'decoder_layers', 'encoder_d_ff',
             'decoder_d_ff', 'vocab_size', 'max_tokens', 'velocity_bins')] + [
-        ('ties', C.c_int), ('distinct_onsets', C.c_int)]
+        ('ties', C.c_int), ('distinct_onsets', C.c_int),
+        ('written_programs', C.c_uint8 * 128)]
+
+    def get_programs(self):
+        """128 numbers: the program that is written for each."""
+        return [written - 1 if written else program for program, written
+                in enumerate(self.written_programs)]
+
+    def set_programs(self, written):
+        self.written_programs[:] = [
+            0 if w == program else w + 1 for program, w in enumerate(written)]
 
 
 class Encoding(C.Structure):

@@ -57,9 +57,9 @@ class Optimiser:
             momentum = self.momenta[shape].mul_(MOMENTUM).add_(gradients)
             updates = orthogonalise(gradients + MOMENTUM * momentum)
             scale = rate * 0.2 * math.sqrt(max(shape))
-            for parameter, update in zip(group, updates):
-                parameter.mul_(1 - rate * WEIGHT_DECAY)
-                parameter.add_(update, alpha=-scale)
+            torch._foreach_mul_(group, 1 - rate * WEIGHT_DECAY)
+            torch._foreach_add_(group, list(updates.unbind()), alpha=-scale)
+            for parameter in group:
                 parameter.grad = None
 
     def state_dict(self):

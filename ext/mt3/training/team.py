@@ -44,8 +44,8 @@ class Team:
         flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         parts = (flat / self.size).split([g.numel() for g in gradients])
-        for gradient, part in zip(gradients, parts):
-            gradient.copy_(part.view_as(gradient))
+        for parameter, part in zip(parameters, parts):
+            parameter.grad = part.view_as(parameter)
 
     def numbers_of_first(self, *numbers):
         """What the first process passes, in all of them."""

@@ -13,6 +13,7 @@ ends early and the next one with the same --out continues.
 """
 import argparse
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -32,22 +33,24 @@ import team as teams
 import weights
 from augmentation import Augmentation, piano_rolls
 from frontend import LogMel
-from mixing import Mixer
+from mixing import PREROLL, Mixer
 from optimiser import Optimiser
-from recipe import make_recipe
+from recipe import make_recipe, program_labels
 
 WARMUP_STEPS = 200
-# The rate stays up for this share of the run, then falls in a straight line.
+# The rate stays up for this share of the run, then falls in a straight line;
+# where training starts from a model, it falls from the beginning.
 CONSTANT_SHARE = 0.45
 FINAL_RATE = 0.02
 AVERAGE_DECAY = 0.9995
-# The head's share of the loss, before and after the middle of the run.
+# The head's share of the loss, before and after the middle of the run. A model
+# that training starts from comes without a head: a new one would mislead it.
 AUXILIARY_WEIGHTS = (0.15, 0.05)
 # Three windows in four have fewer tokens than this; padding them all to the
 # longest would double the decoder's work.
 SHORT_SHARE = 0.75
 LOG_STEPS = 100
-SAVE_SECONDS = 150
+SAVE_SECONDS = 60
 # So often the processes agree on what time it is.
 AGREE_STEPS = 10
 DATA_STATEMENT = (
@@ -162,6 +165,16 @@ def hear_repeats(tokens, heard, probability, limits):
     return targets, heard.gather(1, source)
 
 
+def wait_for(paths, seconds):
+    """Those of the files that are there after so long at most."""
+    until = time.time() + seconds
+    missing = list(paths)
+    while missing and time.time() < until:
+        missing = [path for path in missing if not path.exists()]
+        time.sleep(0.1)
+    return [path for path in paths if path.exists()]
+
+
 class Trainer:
     def __init__(self, options, team=None):
         self.options = options
@@ -177,30 +190,45 @@ class Trainer:
             config = network.make_config(**dict(options.config))
             self.model = network.Mt3(config).to(self.device)
         self.config = self.model.config
+        self.config.set_programs(program_labels(options.labels))
         self.parameters = list(self.model.parameters())
         self.team.follow_first(self.parameters)
         self.average = {name: value.detach().clone() for name, value
                         in self.model.state_dict().items()}
         self.optimiser = Optimiser(self.model)
         self.step, self.elapsed, self.history = 0, 0.0, []
+        self.minutes = options.minutes
+        self.constant_share = 0 if options.init else CONSTANT_SHARE
+        self.auxiliary_weights = (0, 0) if options.init else AUXILIARY_WEIGHTS
         self.state_path = self.out / 'state.pt'
         if self.state_path.exists():
             self._resume()
         # Rooms and noise of its own for each process and each call.
         torch.manual_seed(
             (options.seed << 32) + (self.step << 8) + self.team.rank)
+        self.window_samples = (
+            self.config.window_frames * self.config.hop_length)
+        self.augment = Augmentation(
+            self.config, LogMel(self.config).to(self.device), self.device)
+        self.objective = Objective(self.model)
+        if options.compile:
+            self.objective = torch.compile(self.objective, dynamic=False)
+            self._compile()
         self._prepare_data()
 
     def _prepare_data(self):
         options, config = self.options, self.config
+        tables = [pathlib.Path(folder) / 'bank.instruments'
+                  for folder in options.bank]
+        present = wait_for([pathlib.Path(options.corpus), *tables],
+                           60 * options.wait)
         corpus = corpus_file.load(options.corpus)
-        bank = bank_file.load(options.bank)
+        bank = bank_file.load([folder for folder, table in
+                               zip(options.bank, tables) if table in present]
+                              if options.wait else options.bank)
         recipe = make_recipe(config.velocity_bins, options.labels,
                              dict(options.recipe))
-        self.window_samples = config.window_frames * config.hop_length
         self.mixer = Mixer(bank, self.device)
-        self.augment = Augmentation(
-            config, LogMel(config).to(self.device), self.device)
         first_seed = self.step * self.team.size + self.team.rank
         self.feed = Feed(native.SceneSource(corpus, bank, recipe), options,
                          self.window_samples, first_seed, self.team.size)
@@ -232,10 +260,10 @@ class Trainer:
     def progress(self):
         if self.options.steps:
             return self.step / self.options.steps
-        return self.elapsed / (60 * self.options.minutes)
+        return self.elapsed / (60 * self.minutes)
 
     def rate(self):
-        falling = (1 - self.progress()) / (1 - CONSTANT_SHARE)
+        falling = (1 - self.progress()) / (1 - self.constant_share)
         warmup = min(WARMUP_STEPS, (self.options.steps or float('inf')) / 10)
         return (self.options.rate * min(1, (self.step + 1) / warmup) *
                 (FINAL_RATE + (1 - FINAL_RATE) * min(1, max(0, falling))))
@@ -247,9 +275,8 @@ class Trainer:
                             batch['setting'])
 
     @torch.no_grad()
-    def _hear(self, batch):
+    def _hear(self, batch, mels):
         """Network inputs and targets of a batch."""
-        mels = self._mels(batch)
         rolls = piano_rolls(batch['roll'], batch['n_roll'],
                             self.config.window_frames)
         tokens = batch['tokens'].long()
@@ -273,14 +300,39 @@ class Trainer:
         torch._foreach_add_([self.average[n] for n in names],
                             [state[n] for n in names], alpha=1 - decay)
 
-    def _train_step(self, objective):
-        inputs = self._hear(self.feed.next(self.device))
+    def _gradients(self, batch, mels):
+        """Adds them to the parameters'. Returns loss, auxiliary, accuracy."""
+        inputs = self._hear(batch, mels)
         precision = torch.autocast('cuda', torch.bfloat16) \
             if self.device == 'cuda' else contextlib.nullcontext()
         with precision:
-            loss, auxiliary, accuracy = objective(*inputs)
-        share = AUXILIARY_WEIGHTS[self.progress() > 0.5]
+            loss, auxiliary, accuracy = self.objective(*inputs)
+        share = self.auxiliary_weights[self.progress() > 0.5]
         (loss + share * auxiliary).backward()
+        return loss, auxiliary, accuracy
+
+    def _compile(self):
+        """By way of a batch of silence: what there is to hear may still be on
+        its way (--wait)."""
+        n, options = self.options.batch, self.options
+        zeros = functools.partial(torch.zeros, device=self.device)
+        batch = {
+            'tokens': zeros(n, options.long_tokens, dtype=torch.int16) + 1,
+            'roll': zeros(n, native.MAX_VOICES, 4, dtype=torch.int16),
+            'n_roll': zeros(n, dtype=torch.int32)}
+        with torch.no_grad():
+            mels = self.augment(
+                zeros(n, PREROLL + self.window_samples),
+                torch.full_like(batch['n_roll'], self.window_samples),
+                batch['n_roll'], batch['n_roll'])
+        self._gradients(batch, mels)
+        self.model.zero_grad(set_to_none=True)
+
+    def _train_step(self):
+        batch = self.feed.next(self.device)
+        with torch.no_grad():
+            mels = self._mels(batch)
+        loss, auxiliary, accuracy = self._gradients(batch, mels)
         self.team.average_gradients(self.parameters)
         self.optimiser.step(self.rate())
         self.step += 1
@@ -308,21 +360,21 @@ class Trainer:
     def run(self):
         """Until the budget is spent, or this call's share of it."""
         options = self.options
-        objective = Objective(self.model)
-        if options.compile:
-            objective = torch.compile(objective, dynamic=False)
         stop_at = time.time() + 60 * (options.stop_after or float('inf'))
         saved = logged = last = time.time()
         losses, began_at, elapsed, stopped = [], self.step, self.elapsed, False
         while self.progress() < 1 and not stopped:
-            losses.append(self._train_step(objective))
+            losses.append(self._train_step())
             now = time.time()
             # The first steps compile: that is not training time.
             elapsed += now - last if self.step > began_at + 3 else 0
             last = now
             if self.step % AGREE_STEPS == 0:
-                self.elapsed, stopped = self.team.numbers_of_first(
-                    elapsed, now > stop_at)
+                minutes = (elapsed + options.until - now) / 60 \
+                    if options.until else options.minutes
+                self.elapsed, self.minutes, stopped = \
+                    self.team.numbers_of_first(
+                        elapsed, max(minutes, 1e-6), now > stop_at)
             if len(losses) == options.log_steps:
                 self._log(losses, logged)
                 losses, logged = [], time.time()
@@ -354,6 +406,11 @@ def parse_options(arguments=None):
     parser.add_argument('--minutes', type=float, default=25,
                         help='of the whole run, over all calls')
     parser.add_argument('--steps', type=int, help='instead of --minutes')
+    parser.add_argument('--within', type=float, metavar='MINUTES', help=(
+        'instead of --minutes: end so long after this call began, however '
+        'long waiting and compiling take'))
+    parser.add_argument('--wait', type=float, default=0, metavar='MINUTES',
+                        help='for a corpus and banks that are on their way')
     parser.add_argument('--stop-after', type=float, metavar='MINUTES')
     parser.add_argument('--init', help='a .safetensors model to start from')
     parser.add_argument('--processes', type=int, help='default: one a GPU')
@@ -381,6 +438,7 @@ def parse_options(arguments=None):
     parser.add_argument('--name', default='mt3-small')
     parser.add_argument('--license', default='CC-BY-4.0')
     options = parser.parse_args(arguments)
+    options.until = options.within and time.time() + 60 * options.within
     if options.processes is None:
         options.processes = \
             torch.cuda.device_count() if options.device == 'cuda' else 1
