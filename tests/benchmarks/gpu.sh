@@ -16,8 +16,9 @@
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-programs="tests/check/cuda/gpu-decode tests/check/cuda/gpu-golden
-  tests/check/cuda/gpu-parity tests/check/cuda/gpu-failure
+programs="tests/check/cuda/gpu-attention tests/check/cuda/gpu-decode
+  tests/check/cuda/gpu-failure tests/check/cuda/gpu-gemm
+  tests/check/cuda/gpu-golden tests/check/cuda/gpu-parity
   tests/benchmarks/mt3-bench tests/benchmarks/mt3-bench-element
   tests/data-tools/mt3-make-model ext/mt3/engine/cuda/libmt3cuda.so
   ext/mt3/element/libgstmt3.so"
@@ -80,6 +81,25 @@ step () { # NAME COMMAND...
   "$@" || { echo "FAILED: $name"; failed=1; }
 }
 
+# Steps that may share the device: begun at once, told of one by one.
+names=() outputs=() processes=()
+begin () { # NAME COMMAND...
+  local output
+  output=$(mktemp -p "$work")
+  names+=("$1") outputs+=("$output")
+  shift
+  "$@" > "$output" 2>&1 &
+  processes+=($!)
+}
+
+finish () {
+  local i
+  for i in "${!names[@]}"; do
+    step "${names[i]}" wait "${processes[i]}"
+    cat "${outputs[i]}"
+  done
+}
+
 # Python may be linked to other libraries than those that came along.
 python () { env -u LD_LIBRARY_PATH python3 "$@"; }
 
@@ -105,15 +125,21 @@ bench_element () { # FIGURES OPTION...
     -j "$work/$figures.json" "$@"
 }
 
-# Windows with the reference's tokens, of all recordings but the long one.
+# Windows with the reference's tokens, of all recordings but the long one;
+# several at a time.
 bench_recordings () { # PRECISION
-  local clip name
+  local clip i=0 process processes=() result=0
   for clip in "$shared"/eval/dev/*; do
-    name=$(basename "$clip")
-    bench "recording-$name" -p "$1" -r 1 -g "$clip/tokens.json" \
-      "$clip/audio.flac" > "$work/log" 2>&1 || { cat "$work/log"; return 1; }
-    echo "$name: $(grep identical, "$work/log")"
+    bench "recording-$i" -p "$1" -b 32 -r 1 -g "$clip/tokens.json" \
+      "$clip/audio.flac" > "$work/recording-$i" 2>&1 &
+    processes+=($!)
+    ((++i % 5)) || wait
   done
+  for process in "${processes[@]}"; do
+    wait "$process" || result=1
+  done
+  grep -h 'identical$\|mt3-bench:' "$work"/recording-*
+  return $result
 }
 
 # What the whole device holds, in MiB.
@@ -207,18 +233,21 @@ sanitize () { # TOOL
 }
 
 check () {
-  local tool
+  local kernels tool
   step "models to check with" make_models
-  [ -z "$shared" ] || step "golden tensors" check_golden
-  step "decode kernels" "$build/tests/check/cuda/gpu-decode"
-  step "parity, random weights" parity "$work/tiny.safetensors"
-  step "parity, our own model's widths" parity "$work/narrow.safetensors"
-  step "parity, overflow" parity "$work/overflow.safetensors" 12 40
-  step "parity, the model" parity "$model" 50 60
   step "a full device, a lost device" check_failures
-  for tool in memcheck racecheck initcheck synccheck; do
-    step "compute-sanitizer $tool" sanitize $tool
+  [ -z "$shared" ] || begin "golden tensors" check_golden
+  for kernels in gemm attention decode; do
+    begin "kernels: $kernels" "$build/tests/check/cuda/gpu-$kernels"
   done
+  begin "parity, random weights" parity "$work/tiny.safetensors"
+  begin "parity, our own model's widths" parity "$work/narrow.safetensors"
+  begin "parity, overflow" parity "$work/overflow.safetensors" 12 40
+  begin "parity, the model" parity "$model" 50 60
+  for tool in memcheck racecheck initcheck synccheck; do
+    begin "compute-sanitizer $tool" sanitize $tool
+  done
+  finish
 }
 
 nvidia-smi -L

@@ -13,12 +13,13 @@
 #include "engine/sampler.h"
 #include "kernels/cpu/cpu-kernels.h"
 
-/* Of the root of the mean square: the order of float32 sums; and what is stored
- * in float16. */
+/* Of a number and of the root of the mean square: the order of float32 sums;
+ * and what is stored in float16. */
 #define TOLERANCE 1e-5
 #define TOLERANCE_HALF 2e-3
 
 #define N_ROWS 70 /* more than a tile has, and no multiple of one */
+#define N_PADDED 128 /* with whole tiles, which is what kernels write */
 #define N_HEADS 3
 #define HEAD 64
 #define INNER (N_HEADS * HEAD)
@@ -52,15 +53,17 @@ static void
 check_near (
     const gfloat *got, const gfloat *expected, gsize n, gdouble tolerance)
 {
-  gdouble squares = 0.0, limit;
+  gdouble squares = 0.0;
 
   for (gsize i = 0; i < n; i++)
     squares += (gdouble) expected[i] * expected[i];
-  limit = tolerance * sqrt (squares / n);
-  for (gsize i = 0; i < n; i++)
+  for (gsize i = 0; i < n; i++) {
+    gdouble limit = tolerance * (fabs (expected[i]) + sqrt (squares / n));
+
     if (!(fabs ((gdouble) got[i] - expected[i]) <= limit))
       ck_abort_msg ("number %" G_GSIZE_FORMAT " is %g, not %g (+- %g)", i,
           got[i], expected[i], limit);
+  }
 }
 
 /* Rows with slots in reverse, each at another position. */
@@ -80,6 +83,37 @@ make_rows (void)
         .top_p = 1.0f,
     };
   return rows;
+}
+
+static Mt3CudaRow *
+rows_to_device (const Mt3CudaRow *rows)
+{
+  g_autofree Mt3CudaRow *padded = g_new0 (Mt3CudaRow, N_PADDED);
+
+  memcpy (padded, rows, N_ROWS * sizeof (Mt3CudaRow));
+  return to_device (padded, N_PADDED * sizeof (Mt3CudaRow));
+}
+
+/* [N_ROWS, width], with room for N_PADDED. */
+static gfloat *
+floats_to_device (const gfloat *values, gsize width)
+{
+  g_autofree gfloat *padded = g_new0 (gfloat, N_PADDED * width);
+
+  memcpy (padded, values, N_ROWS * width * sizeof (gfloat));
+  return to_device (padded, N_PADDED * width * sizeof (gfloat));
+}
+
+static gfloat *
+floats_from_device (const gfloat *device, gsize width)
+{
+  return to_host (device, N_ROWS * width * sizeof (gfloat));
+}
+
+static gfloat *
+device_floats (gsize width)
+{
+  return device_bytes (N_PADDED * width * sizeof (gfloat));
 }
 
 /* ------------------------------------------------------------- products */
@@ -105,9 +139,7 @@ product_new (Way how, gsize k, gsize n, Mt3CudaDecodeEpilogue epilogue)
       .factor = g_new0 (gfloat, N_ROWS),
       .rows = make_rows (),
   };
-  /* Kernels read whole tiles of rows. */
-  g_autofree gfloat *padded =
-      g_new0 (gfloat, mt3_round_up (N_ROWS, MT3_CUDA_ROW_TILE) * k);
+  g_autofree gfloat *padded = g_new0 (gfloat, N_PADDED * k);
 
   for (gsize i = 0; i < N_ROWS * k; i++)
     squares[i / MT3_CUDA_DECODE_SQUARES] += p.a[i] * p.a[i];
@@ -117,15 +149,14 @@ product_new (Way how, gsize k, gsize n, Mt3CudaDecodeEpilogue epilogue)
     p.factor[i] = 1.0f / sqrtf (p.factor[i] / k + 1e-6f);
   memcpy (padded, p.a, N_ROWS * k * sizeof (gfloat));
   p.gemm = (Mt3CudaDecodeGemm){
-      .a = activations (
-          padded, mt3_round_up (N_ROWS, MT3_CUDA_ROW_TILE) * k, how.exact),
+      .a = activations (padded, N_PADDED * k, how.exact),
       .w = weight_panels (p.w, k, n, how.exact),
-      .squares = to_device (squares, N_ROWS * n_partial * sizeof (gfloat)),
+      .squares = floats_to_device (squares, n_partial),
       .n_rows = N_ROWS,
       .n = (int) n,
       .k = (int) k,
       .epilogue = epilogue,
-      .rows = to_device (p.rows, N_ROWS * sizeof (Mt3CudaRow)),
+      .rows = rows_to_device (p.rows),
       .tile = how.tile,
   };
   memcpy (p.a, padded, N_ROWS * k * sizeof (gfloat));
@@ -198,10 +229,10 @@ START_TEST (test_stored_product_is_the_cpus)
   g_autofree gfloat *expected = multiply_on_cpu (&p, TRUE, FALSE);
   g_autofree gfloat *got = NULL;
 
-  p.gemm.y = device_bytes (N_ROWS * p.n * sizeof (gfloat));
+  p.gemm.y = device_floats (p.n);
   p.gemm.y_stride = (int) p.n;
   check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
-  got = to_host (p.gemm.y, N_ROWS * p.n * sizeof (gfloat));
+  got = floats_from_device (p.gemm.y, p.n);
   check_near (got, expected, N_ROWS * p.n, TOLERANCE);
   product_clear (&p);
 }
@@ -213,7 +244,7 @@ START_TEST (test_gated_product_is_the_cpus)
   g_autofree gfloat *expected = multiply_on_cpu (&p, TRUE, TRUE);
   g_autofree gfloat *got = NULL;
 
-  p.gemm.out = empty_activations (N_ROWS * p.n / 2, way (_i).exact);
+  p.gemm.out = empty_activations (N_PADDED * p.n / 2, way (_i).exact);
   check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
   got = read_activations (p.gemm.out, N_ROWS * p.n / 2);
   check_near (got, expected, N_ROWS * p.n / 2,
@@ -247,11 +278,11 @@ START_TEST (test_added_product_is_the_cpus)
                     *squares = NULL;
 
   p.gemm.squares = NULL;
-  p.gemm.x = to_device (x, n * sizeof (gfloat));
+  p.gemm.x = floats_to_device (x, D_MODEL);
   p.gemm.x_width = D_MODEL;
-  p.gemm.out = empty_activations (n, way (_i).exact);
-  p.gemm.out_squares = device_bytes (n / 16 * sizeof (gfloat));
-  p.gemm.cross_query = to_device (query, N_ROWS * INNER * sizeof (gfloat));
+  p.gemm.out = empty_activations (N_PADDED * D_MODEL, way (_i).exact);
+  p.gemm.out_squares = device_floats (D_MODEL / MT3_CUDA_DECODE_SQUARES);
+  p.gemm.cross_query = floats_to_device (query, INNER);
   p.gemm.inner = INNER;
   check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
 
@@ -261,13 +292,14 @@ START_TEST (test_added_product_is_the_cpus)
     for (gsize c = 0; c < INNER; c++)
       query[row * INNER + c] += product[row * p.n + D_MODEL + c];
   }
-  got_x = to_host (p.gemm.x, n * sizeof (gfloat));
+  got_x = floats_from_device (p.gemm.x, D_MODEL);
   check_near (got_x, x, n, TOLERANCE);
-  got_query = to_host (p.gemm.cross_query, N_ROWS * INNER * sizeof (gfloat));
+  got_query = floats_from_device (p.gemm.cross_query, INNER);
   check_near (got_query, query, N_ROWS * INNER, TOLERANCE);
   planes = read_activations (p.gemm.out, n);
   check_near (planes, x, n, way (_i).exact ? TOLERANCE : TOLERANCE_HALF);
-  squares = to_host (p.gemm.out_squares, n / 16 * sizeof (gfloat));
+  squares = floats_from_device (
+      p.gemm.out_squares, D_MODEL / MT3_CUDA_DECODE_SQUARES);
   check_squares (got_x, squares, n);
   product_clear (&p);
 }
@@ -308,18 +340,18 @@ START_TEST (test_query_key_and_value_are_the_cpus)
   g_autofree gfloat *query = columns (normalised, p.n, 0, INNER);
   g_autofree gfloat *cache = NULL, *got_query = NULL, *got_cross = NULL;
 
-  p.gemm.y = device_bytes (N_ROWS * INNER * sizeof (gfloat));
+  p.gemm.y = device_floats (INNER);
   p.gemm.y_stride = INNER;
-  p.gemm.cross_query = device_bytes (N_ROWS * INNER * sizeof (gfloat));
+  p.gemm.cross_query = device_floats (INNER);
   p.gemm.inner = INNER;
   p.gemm.cache = device_bytes (n_cache * sizeof (gfloat));
   p.gemm.cache_slot = 2 * INNER * N_POSITIONS;
   p.gemm.n_positions = N_POSITIONS;
   check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
 
-  got_query = to_host (p.gemm.y, N_ROWS * INNER * sizeof (gfloat));
+  got_query = floats_from_device (p.gemm.y, INNER);
   check_near (got_query, query, N_ROWS * INNER, TOLERANCE);
-  got_cross = to_host (p.gemm.cross_query, N_ROWS * INNER * sizeof (gfloat));
+  got_cross = floats_from_device (p.gemm.cross_query, INNER);
   check_near (got_cross, cross, N_ROWS * INNER, TOLERANCE);
   cache = read_cache (p.gemm.cache, n_cache, exact);
   for (gsize kv = 0; kv < 2; kv++) {
@@ -372,7 +404,7 @@ check_attention (gboolean exact, gsize length)
   g_autofree Mt3CudaRow *rows = make_rows ();
   g_autofree gfloat *got = NULL;
   Mt3CudaDecodeAttention args = {
-      .q = to_device (query, n * sizeof (gfloat)),
+      .q = floats_to_device (query, INNER),
       .d_model = D_MODEL,
       .cache = cache_values (cache, n_cache, exact),
       .cache_slot = 2 * INNER * N_POSITIONS,
@@ -380,14 +412,14 @@ check_attention (gboolean exact, gsize length)
       .length = (int) length,
       .n_rows = N_ROWS,
       .n_heads = N_HEADS,
-      .rows = to_device (rows, N_ROWS * sizeof (Mt3CudaRow)),
-      .out = empty_activations (n, exact),
+      .rows = rows_to_device (rows),
+      .out = empty_activations (N_PADDED * INNER, exact),
   };
 
   for (gsize i = 0; i < N_ROWS * n_partial; i++)
     squares[i] = MT3_CUDA_DECODE_SQUARES * (1.0f + fabsf (squares[i]));
   if (length > 0)
-    args.squares = to_device (squares, N_ROWS * n_partial * sizeof (gfloat));
+    args.squares = floats_to_device (squares, n_partial);
   check_cuda (mt3_cuda_decode_attention (&args, in_order));
 
   for (gsize row = 0; row < N_ROWS; row++) {
@@ -482,9 +514,9 @@ START_TEST (test_tokens_and_log_probabilities_are_the_cpus)
   for (guint token = 2; token < VOCAB; token += 3)
     mt3_token_set_add (allowed, token);
   args = (Mt3CudaSample){
-      .logits = to_device (logits, n * sizeof (gfloat)),
+      .logits = floats_to_device (logits, VOCAB),
       .vocab = VOCAB,
-      .rows = to_device (rows, N_ROWS * sizeof (Mt3CudaRow)),
+      .rows = rows_to_device (rows),
       .n_rows = N_ROWS,
       .records = device_bytes (N_ROWS * sizeof (Mt3CudaRecord)),
       .embedding = to_device (embedding, VOCAB * D_MODEL * sizeof (gfloat)),
@@ -493,14 +525,14 @@ START_TEST (test_tokens_and_log_probabilities_are_the_cpus)
       .d_model = D_MODEL,
       .overflow = to_device (overflow, N_ROWS * sizeof (gint)),
       .allowed = allowed_on_device (allowed),
-      .x = device_bytes (N_ROWS * D_MODEL * sizeof (gfloat)),
-      .out = empty_activations (N_ROWS * D_MODEL, _i),
-      .out_squares = device_bytes (N_ROWS * D_MODEL / 16 * sizeof (gfloat)),
+      .x = device_floats (D_MODEL),
+      .out = empty_activations (N_PADDED * D_MODEL, _i),
+      .out_squares = device_floats (D_MODEL / MT3_CUDA_DECODE_SQUARES),
   };
   check_cuda (mt3_cuda_sample (&args, in_order));
 
   records = to_host (args.records, N_ROWS * sizeof (Mt3CudaRecord));
-  x = to_host (args.x, N_ROWS * D_MODEL * sizeof (gfloat));
+  x = floats_from_device (args.x, D_MODEL);
   for (gsize row = 0; row < N_ROWS; row++) {
     const gfloat *own = logits + row * VOCAB;
     const guint token = token_on_cpu (&rows[row], own, allowed);
