@@ -159,8 +159,10 @@ check_format () {
   return "$unformatted"
 }
 
+# kernels.c has several builds, none with the flags that clang asks for.
 check_tidy () {
-  git ls-files -z -- 'ext/*.c' 'gst/*.c' 'kernels/cpu/*.c' |
+  git ls-files -z -- 'ext/*.c' 'gst/*.c' 'kernels/cpu/*.c' \
+    ':!kernels/cpu/kernels.c' |
     xargs -0 -r -n 4 -P 2 clang-tidy -p "$build" --quiet
 }
 

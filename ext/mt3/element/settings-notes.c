@@ -20,7 +20,7 @@
 #define MAX_TEMPERATURE 100.0
 #define MAX_TOP_K 65535
 #define MAX_BEAM_ALPHA 10.0
-#define SILENCE_OFF -200.0 /* dBFS; below what 24 bit can express */
+#define SILENCE_OFF (-200.0) /* dBFS; below what 24 bit can express */
 #define MAX_MIN_DURATION (10 * GST_SECOND) /* bounds what is held back */
 
 enum {

@@ -128,7 +128,8 @@ decimation_filter (void)
 
   if (g_once_init_enter (&ready)) {
     for (gint i = 0; i < TAPS; i++) {
-      gdouble x = (i - TAPS / 2) * 0.95 / OVERSAMPLING;
+      gint tap = i - TAPS / 2;
+      gdouble x = tap * 0.95 / OVERSAMPLING;
       gdouble w = 2 * G_PI * (i + 0.5) / TAPS;
 
       taps[i] = (0.42 - 0.5 * cos (w) + 0.08 * cos (2 * w)) * 0.95 /

@@ -9,10 +9,10 @@
 
 #define BLOCK (MT3_BANK_RATE / 50)
 #define SILENT_PEAK 1e-4f
-#define AUDIBLE_DECIBELS -45.0f
-#define STORED_DECIBELS -66.0f
+#define AUDIBLE_DECIBELS (-45.0f)
+#define STORED_DECIBELS (-66.0f)
 /* A held note that is as loud as this at its end goes on for ever. */
-#define SUSTAINED_DECIBELS -24.0f
+#define SUSTAINED_DECIBELS (-24.0f)
 #define LOOP_START 0.45f
 #define FULL_SCALE 30000.0f
 /* How loud the middle layer of an instrument is in a mix, at its peak. */

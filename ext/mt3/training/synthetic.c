@@ -119,7 +119,8 @@ add_sine (gfloat *samples, guint n, gfloat hertz, gfloat gain, gfloat phase,
     gfloat decay)
 {
   gdouble angle = 2 * G_PI * hertz / MT3_BANK_RATE;
-  gdouble shrink = decay > 0 ? exp (-1 / (decay * MT3_BANK_RATE)) : 1;
+  gdouble shrink =
+      decay > 0 ? exp ((gdouble) (-1 / (decay * MT3_BANK_RATE))) : 1;
   gdouble turn_re = shrink * cos (angle), turn_im = shrink * sin (angle);
   gdouble re = gain * cos (phase), im = gain * sin (phase);
 
