@@ -159,10 +159,9 @@ check_format () {
   return "$unformatted"
 }
 
-# kernels.c has several builds, none with the flags that clang asks for.
+# Not the kernels: Debian's clang does not know all that they ask the CPU for.
 check_tidy () {
-  git ls-files -z -- 'ext/*.c' 'gst/*.c' 'kernels/cpu/*.c' \
-    ':!kernels/cpu/kernels.c' |
+  git ls-files -z -- 'ext/*.c' 'gst/*.c' |
     xargs -0 -r -n 4 -P 2 clang-tidy -p "$build" --quiet
 }
 
