@@ -1,159 +1,168 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * cluster-product.cuh: the matrix products of a cluster, see cluster.cuh.
+ *
+ * A unit of 16 columns is made by two warps. Each has half of the chains of
+ * sums that decode-gemm.cu has in as many warps; the first one leaves the sum
+ * of its own to the second, which adds its own in order and finishes the unit.
  */
 #pragma once
 
-#include "cluster.cuh"
+#include "cluster-weights.cuh"
 
 #if __CUDA_ARCH__ >= 900
 
-/* A product of a phase and this warp's share: part `part` of the terms of units
- * `unit`, `unit` + `step` ... of the block. */
-struct Product {
-  const Shape &shape;
-  const uint4 *w;
-  int n_units, part, unit;
-};
+/* ---------------------------------------------------------------- sums */
 
-static __device__ __forceinline__ Product
-make_product (const Group &g, const void *w, const Shape &shape, int n)
-{
-  const int warp = g.thread / 32;
-  const int n_units = (n / 16 - g.cta + CTAS - 1) / CTAS;
-  const int unit = warp / shape.parts;
-
-  return Product{shape, static_cast<const uint4 *> (w), n_units,
-      warp % shape.parts, unit < shape.step ? unit : n_units};
-}
-
-struct Weights {
-  uint4 v[TASKS][2][2];
-};
-
-/* One task's, or zeros: without them the compiler would keep, for a warp that
- * has nothing to load, what was in the registers in the round before.
- * Volatile, so that it stays before a wait. */
+/* Adds 64 terms of a unit. @w: of this lane */
+template <class S>
 static __device__ __forceinline__ void
-load_task (uint4 (&v)[2][2], const uint4 *w, bool wanted)
-{
-#pragma unroll
-  for (int i = 0; i < 4; i++)
-    v[i / 2][i % 2] = make_uint4 (0, 0, 0, 0);
-  if (!wanted)
-    return;
-  asm volatile(
-      "ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%16];\n"
-      "ld.global.nc.L1::no_allocate.v4.u32 {%4, %5, %6, %7}, [%16 + 512];\n"
-      "ld.global.nc.L1::no_allocate.v4.u32 {%8, %9, %10, %11}, [%16 + 1024];\n"
-      "ld.global.nc.L1::no_allocate.v4.u32 {%12, %13, %14, %15}, "
-      "[%16 + 1536];\n"
-      : "=r"(v[0][0].x), "=r"(v[0][0].y), "=r"(v[0][0].z), "=r"(v[0][0].w),
-      "=r"(v[0][1].x), "=r"(v[0][1].y), "=r"(v[0][1].z), "=r"(v[0][1].w),
-      "=r"(v[1][0].x), "=r"(v[1][0].y), "=r"(v[1][0].z), "=r"(v[1][0].w),
-      "=r"(v[1][1].x), "=r"(v[1][1].y), "=r"(v[1][1].z), "=r"(v[1][1].w)
-      : "l"(w));
-}
-
-/* All of this warp's tasks of a product. */
-template <int SLICES>
-static __device__ __forceinline__ void
-load_weights (const Group &g, const Product &p, Weights &weights)
-{
-  const int lane = g.thread % 32;
-
-#pragma unroll
-  for (int t = 0; t < TASKS; t++) {
-    const int unit = p.unit + t / SLICES * p.shape.step;
-    load_task (weights.v[t],
-        p.w + panel_chunk (p.shape.k, unit * CTAS + g.cta,
-                  (p.part + t % SLICES * p.shape.parts) * 2, 0, lane),
-        unit < p.n_units);
-  }
-}
-
-template <int TILES> struct Operand {
-  uint4 v[TILES][2];
-
-  __device__ __forceinline__ void
-  load (const Group &g, const __half *rows, int stride, int k0)
-  {
-    const int lane = g.thread % 32;
-#pragma unroll
-    for (int r = 0; r < TILES; r++)
-#pragma unroll
-      for (int s = 0; s < 2; s++)
-        v[r][s] = *reinterpret_cast<const uint4 *> (
-            rows + (r * 8 + lane / 4) * stride + k0 + s * 32 + lane % 4 * 8);
-  }
-};
-
-static __device__ __forceinline__ void
-multiply_task (float (&sum)[4], const uint4 (&w)[2][2], const uint4 (&x)[2])
+multiply_slice (
+    float (&sum)[S::tiles][4], const uint4 *w, const __half *x, int stride)
 {
 #pragma unroll
   for (int s = 0; s < 2; s++) {
-    mma (sum, w[s][0].x, w[s][1].x, w[s][0].y, w[s][1].y, x[s].x, x[s].y);
-    mma (sum, w[s][0].z, w[s][1].z, w[s][0].w, w[s][1].w, x[s].z, x[s].w);
+    const uint4 low = w[s * 64], high = w[s * 64 + 32];
+#pragma unroll
+    for (int r = 0; r < S::tiles; r++) {
+      const uint4 v =
+          *reinterpret_cast<const uint4 *> (x + r * 8 * stride + s * 32);
+      mma (sum[r], low.x, high.x, low.y, high.y, v.x, v.y);
+      mma (sum[r], low.z, high.z, low.w, high.w, v.z, v.w);
+    }
   }
 }
 
-/* @part: [row][PART_STRIDE] */
-template <int TILES>
-static __device__ __forceinline__ void
-store_part (const Group &g, float *part, const float (&sums)[TILES][4])
+/* The sums of a unit in the registers of its second warp, for the first. */
+template <class S>
+static __device__ __forceinline__ float4 *
+unit_sums (const Group &g, int unit)
 {
-  const int lane = g.thread % 32;
-#pragma unroll
-  for (int r = 0; r < TILES; r++)
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-      part[(r * 8 + lane % 4 * 2 + i % 2) * PART_STRIDE + i / 2 * 8 +
-           lane / 4] = sums[r][i];
+  return g.shared<float4> (S::sums) + unit * (S::rows * SUM_STRIDE / 4) +
+         g.thread % 32;
 }
 
-/* All tasks of the warp. */
-template <int TILES, int SLICES>
-static __device__ __forceinline__ void
-multiply_tasks (
-    const Group &g, const Product &p, const Weights &weights, int input)
-{
-  constexpr int part_size = TILES * 8 * PART_STRIDE;
-  const __half *rows = g.shared<__half> (input);
-  const int stride = row_stride (p.shape.k);
-  float *parts = g.shared<float> (g.at.parts) + p.part * part_size;
-  Operand<TILES> x[SLICES];
+/* A warp's chains of a unit, N of them. */
+template <class S> struct Chains {
+  static constexpr int most = 4;
+  float part[most][S::tiles][4];
 
+  /* @at: of the unit in the ring; @x: of this lane */
+  template <int N>
+  __device__ __forceinline__ void
+  multiply (const Group &g, int product, int at, int first, const __half *x)
+  {
+    const int parts = S::parts (product), stride = row_stride (S::k (product));
+
+#pragma unroll 1
+    for (int slice = first; slice < S::k (product) / SLICE; slice += parts)
 #pragma unroll
-  for (int s = 0; s < SLICES; s++)
-    x[s].load (g, rows, stride, (p.part + s * p.shape.parts) * SLICE);
-#pragma unroll
-  for (int t = 0; t < TASKS; t += SLICES) {
-    const int unit = p.unit + t / SLICES * p.shape.step;
-    float sums[TILES][4] = {};
-    if (unit >= p.n_units)
-      break;
-#pragma unroll
-    for (int s = 0; s < SLICES; s++)
-#pragma unroll
-      for (int r = 0; r < TILES; r++)
-        multiply_task (sums[r], weights.v[t + s], x[s].v[r]);
-    store_part<TILES> (g, parts + unit * p.shape.parts * part_size, sums);
+      for (int p = 0; p < N; p++) {
+        int place = at + (slice + p) * SLICE_BYTES;
+        place -= place >= S::ring_bytes ? S::ring_bytes : 0;
+        multiply_slice<S> (part[p],
+            g.shared<uint4> (S::ring + place) + g.thread % 32,
+            x + (slice + p) * SLICE, stride);
+      }
   }
-}
 
-/* The factors of RMSNorm of all rows; thread 0 .. 8 * rows - 1. */
-template <int TILES>
+  __device__ __forceinline__ void
+  multiply (const Group &g, int product, int at, bool is_first)
+  {
+    const int parts = S::parts (product);
+    const uint32_t lane = g.thread % 32;
+    const int first = is_first ? 0 : parts / 2;
+    const int n = is_first ? parts / 2 : parts - parts / 2;
+    const __half *x = g.shared<__half> (S::input (product)) +
+                      lane / 4 * row_stride (S::k (product)) + lane % 4 * 8;
+
+#pragma unroll
+    for (int p = 0; p < most; p++)
+#pragma unroll
+      for (int r = 0; r < S::tiles; r++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+          part[p][r][i] = 0.0f;
+    if (n == 4)
+      multiply<4> (g, product, at, first, x);
+    else if (n == 3)
+      multiply<3> (g, product, at, first, x);
+    else
+      multiply<2> (g, product, at, first, x);
+  }
+
+  /* Chains that do not exist are zeros, which change nothing. */
+  __device__ __forceinline__ void
+  add_to (float (&total)[S::tiles][4]) const
+  {
+#pragma unroll
+    for (int p = 0; p < most; p++)
+#pragma unroll
+      for (int r = 0; r < S::tiles; r++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+          total[r][i] += part[p][r][i];
+  }
+
+  /* The first warp's. */
+  __device__ __forceinline__ void
+  leave (const Group &g, int unit) const
+  {
+    float total[S::tiles][4] = {};
+
+    add_to (total);
+#pragma unroll
+    for (int r = 0; r < S::tiles; r++)
+      unit_sums<S> (g, unit)[r * 32] =
+          make_float4 (total[r][0], total[r][1], total[r][2], total[r][3]);
+  }
+
+  /* The second warp's: leaves the unit as [row][SUM_STRIDE]. */
+  __device__ __forceinline__ void
+  complete (const Group &g, int unit) const
+  {
+    const uint32_t lane = g.thread % 32;
+    float total[S::tiles][4];
+
+#pragma unroll
+    for (int r = 0; r < S::tiles; r++) {
+      const float4 v = unit_sums<S> (g, unit)[r * 32];
+      total[r][0] = v.x;
+      total[r][1] = v.y;
+      total[r][2] = v.z;
+      total[r][3] = v.w;
+    }
+    add_to (total);
+    __syncwarp ();
+    float *sums =
+        g.shared<float> (S::sums) + unit * (S::rows * SUM_STRIDE) + lane / 4;
+#pragma unroll
+    for (int r = 0; r < S::tiles; r++)
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+        sums[(r * 8 + lane % 4 * 2 + i % 2) * SUM_STRIDE + i / 2 * 8] =
+            total[r][i];
+    __syncwarp ();
+  }
+};
+
+/* ------------------------------------------------------------- results */
+
+/* The factor of RMSNorm of a row, for the eight lanes that ask for it. */
+template <class S>
 static __device__ __forceinline__ float
 row_factor (const Group &g, int row)
 {
-  const int n = g.a.d_model / MT3_CUDA_DECODE_SQUARES;
-  const float2 *squares = g.shared<float2> (g.at.squares) + row * n / 2;
+  constexpr int n = S::d / MT3_CUDA_DECODE_SQUARES;
+  const float2 *squares = g.shared<float2> (S::squares) + row * n / 2;
   float sum = 0.0f;
-#pragma unroll 2
-  for (int i = g.thread % 8; i < n / 2; i += 8)
-    sum += squares[i].x + squares[i].y;
-  return norm_factor (sum, g.a.d_model);
+#pragma unroll
+  for (int i = 0; i < (n / 2 + 7) / 8; i++) {
+    const int at = g.thread % 8 + i * 8;
+    if (n / 2 % 8 == 0 || at < n / 2)
+      sum += squares[at].x + squares[at].y;
+  }
+  return norm_factor (sum, S::d);
 }
 
 static __device__ __forceinline__ void
@@ -171,120 +180,160 @@ pack2 (float v0, float v1)
   return half2_bits (__floats2half2_rn (v0, v1));
 }
 
-/* Two neighbouring results of a row; eight lanes have a unit's 16. */
-template <int TILES, Mt3CudaDecodeEpilogue EPILOGUE>
+/* Queries, keys and values, to the block that attends. */
+template <class S>
 static __device__ __forceinline__ void
-finish_pair (const Group &g, int row, int unit, float v0, float v1, bool valid)
+finish_qkv (const Group &g, int row, int first, float v0, float v1)
 {
-  const int column = (unit * CTAS + g.cta) * 16 + g.thread % 8 * 2;
-  const int first = column - g.thread % 8 * 2;
-  const int of_head = column % g.plan.inner % DIM;
-  const int pair = row * g.a.n_heads + column % g.plan.inner / DIM;
-  const int cta = pair % CTAS, local = pair / CTAS;
+  const int kind = first / S::inner;
+  const int column = first - kind * S::inner + g.thread % 8 * 2;
+  const int pair = row * S::heads + column / DIM;
+  const int at = pair / CTAS * DIM + column % DIM, cta = pair % CTAS;
 
-  if constexpr (EPILOGUE == MT3_CUDA_DECODE_STORE) {
-    if (valid)
-      send8 (
-          g, g.shared<float> (g.at.logits) + column, row, make_float2 (v0, v1));
-  } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
-    const float own = __fmul_rn (gelu (v0), v1);
-    const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
-    if (valid && g.thread % 2 == 0)
-      raise_overflow (g, row, own, beside);
-    send_all16 (g,
-        g.shared<__half> (g.at.gated) + row * row_stride (g.a.d_ff) + first / 2,
-        pack2 (own, beside), valid);
-  } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_QKV) {
-    if (!valid)
-      return;
-    const float2 v = make_float2 (v0, v1);
-    const int at = local * DIM + of_head;
-    if (column < g.plan.inner)
-      send8 (g, g.shared<float> (g.at.query) + at, cta, v);
-    else if (column >= 3 * g.plan.inner)
-      send8 (g, g.shared<float> (g.at.cross_query) + at, cta, v);
-    else {
-      raise_overflow (g, row, v0, v1);
-      send4 (g,
-          g.shared<__half> (column < 2 * g.plan.inner ? g.at.key : g.at.value) +
-              at,
-          cta, pack2 (v0, v1));
-    }
-  } else {
-    const int width = g.a.d_model;
-    const bool added = first >= width;
-    if (added && valid) {
-      const int head = (column - width) / DIM;
-      const int p = row * g.a.n_heads + head;
-      send8 (g,
-          g.shared<float> (g.at.cross_query) + (g.plan.pairs + p / CTAS) * DIM +
-              (column - width) % DIM,
-          p % CTAS, make_float2 (v0, v1));
-    }
-    valid &= !added;
-    float2 *x = g.shared<float2> (g.at.x) + (row * g.plan.x_units + unit) * 8 +
-                g.thread % 8;
-    if (valid) {
-      v0 = __fadd_rn (v0, x->x);
-      v1 = __fadd_rn (v1, x->y);
-      *x = make_float2 (v0, v1);
-      raise_overflow (g, row, v0, v1);
-    }
-    float squares = sum_of_squares (v0, v1);
-    for (int step = 4; step > 0; step /= 2)
-      squares += __shfl_xor_sync (0xffffffffu, squares, step);
-    if (valid)
-      send_all4 (g, g.shared<float> (g.at.squares) + (row * width + first) / 16,
-          __float_as_uint (squares));
-    send_all32 (g,
-        g.shared<__half> (g.at.planes) + row * row_stride (width) + first,
-        pack2 (v0, v1), valid);
+  if (kind == 0)
+    send8 (g, g.shared<float> (S::query) + at, cta, make_float2 (v0, v1));
+  else if (kind == 3)
+    send8 (g, g.shared<float> (S::cross_query) + at, cta, make_float2 (v0, v1));
+  else {
+    raise_overflow (g, row, v0, v1);
+    send4 (g, g.shared<__half> (kind == 1 ? S::key : S::value) + at, cta,
+        pack2 (v0, v1));
   }
 }
 
-/* A product whose weights are in @weights, and what follows it. */
-template <int TILES, Mt3CudaDecodeEpilogue EPILOGUE, int SLICES = 1>
+template <class S>
 static __device__ __forceinline__ void
-multiply (const Group &g, const Product &p, const Weights &weights, int input)
+finish_gated (
+    const Group &g, int row, int first, float v0, float v1, bool valid)
 {
-  constexpr int rows = TILES * 8;
-  constexpr int part_size = rows * PART_STRIDE;
-  constexpr bool normed = EPILOGUE != MT3_CUDA_DECODE_ADD;
-  const int warp = g.thread / 32, lane = g.thread % 32;
+  const float own = __fmul_rn (gelu (v0), v1);
+  const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
 
-  if (normed && warp < rows / 4) {
-    const float factor = row_factor<TILES> (g, g.thread / 8);
+  if (valid && g.thread % 2 == 0)
+    raise_overflow (g, row, own, beside);
+  send_all16 (g,
+      g.shared<__half> (S::gated) + row * row_stride (S::ff) + first / 2,
+      pack2 (own, beside), valid);
+}
+
+/* x += v, and what the next product needs of it. */
+template <class S>
+static __device__ __forceinline__ void
+finish_add (const Group &g, int row, int unit, int first, float v0, float v1,
+    bool valid)
+{
+  float2 *x =
+      g.shared<float2> (S::x) + (row * S::x_units + unit) * 8 + g.thread % 8;
+
+  if (valid) {
+    v0 = __fadd_rn (v0, x->x);
+    v1 = __fadd_rn (v1, x->y);
+    *x = make_float2 (v0, v1);
+    raise_overflow (g, row, v0, v1);
+  }
+  float squares = sum_of_squares (v0, v1);
+  for (int step = 4; step > 0; step /= 2)
+    squares += __shfl_xor_sync (0xffffffffu, squares, step);
+  if (valid)
+    send_all4 (g, g.shared<float> (S::squares) + (row * S::d + first) / 16,
+        __float_as_uint (squares));
+  send_all32 (g, g.shared<__half> (S::planes) + row * row_stride (S::d) + first,
+      pack2 (v0, v1), valid);
+}
+
+/* What self-attention adds to the query of cross-attention. */
+template <class S>
+static __device__ __forceinline__ void
+send_second_query (
+    const Group &g, int row, int first, float v0, float v1, bool valid)
+{
+  const int column = first - S::d + g.thread % 8 * 2;
+  const int pair = row * S::heads + column / DIM;
+
+  if (valid)
+    send8 (g,
+        g.shared<float> (S::cross_query) + (S::pairs + pair / CTAS) * DIM +
+            column % DIM,
+        pair % CTAS, make_float2 (v0, v1));
+}
+
+/* Two neighbouring results of a row; eight lanes have a unit's 16, from column
+ * `first` on. */
+template <class S>
+static __device__ __forceinline__ void
+finish_pair (const Group &g, int product, int row, int unit, int first,
+    float v0, float v1, bool valid)
+{
+  if (product == QKV) {
+    if (valid)
+      finish_qkv<S> (g, row, first, v0, v1);
+  } else if (product == UP)
+    finish_gated<S> (g, row, first, v0, v1, valid);
+  else if (product == LOGITS) {
+    if (valid)
+      send8 (g, g.shared<float> (S::logits) + first + g.thread % 8 * 2, row,
+          make_float2 (v0, v1));
+  } else if (product == SELF_OUT && first >= S::d)
+    send_second_query<S> (g, row, first, v0, v1, valid);
+  else
+    finish_add<S> (g, row, unit, first, v0, v1, valid);
+}
+
+/* All rows of a unit by its second warp, four at a time. */
+template <class S>
+static __device__ __forceinline__ void
+finish_unit (const Group &g, int product, int unit)
+{
+  const int first = column_of<S> (g, product, unit);
+  /* Columns of the cross query are not normalised here. */
+  const bool factored =
+      is_normed (product) && (product != QKV || first < 3 * S::inner);
+
+#pragma unroll 1
+  for (int row0 = 0; row0 < g.fixed.n_rows; row0 += 4) {
+    const int row = row0 + g.thread % 32 / 8;
+    const float2 v = *reinterpret_cast<const float2 *> (
+        g.shared<float> (S::sums) + unit * (S::rows * SUM_STRIDE) +
+        row * SUM_STRIDE + g.thread % 8 * 2);
+    const float factor = factored ? g.fixed.factor[row] : 1.0f;
+
+    finish_pair<S> (g, product, row, unit, first, __fmul_rn (v.x, factor),
+        __fmul_rn (v.y, factor), g.is_live (row));
+  }
+}
+
+/* A product and what follows it. */
+template <class S>
+static __device__ __forceinline__ void
+multiply (Group &g, int product)
+{
+  const uint32_t warp = g.thread / 32;
+  const int unit = warp % MAX_UNITS;
+  const bool works = unit < count_units<S> (g, product);
+  const bool is_first = warp < MAX_UNITS;
+
+  if (is_normed (product) && warp < S::rows / 4) {
+    const float factor = row_factor<S> (g, g.thread / 8);
     if (g.thread % 8 == 0)
       g.fixed.factor[g.thread / 8] = factor;
   }
-  multiply_tasks<TILES, SLICES> (g, p, weights, input);
-  __syncthreads ();
-
-  const float *parts = g.shared<float> (g.at.parts);
-#pragma unroll 1
-  for (int base = warp * 4; base < p.n_units * rows; base += WARPS * 4) {
-    const int item = base + lane / 8;
-    const int row = item % rows, unit = item / rows;
-    const bool valid = unit < p.n_units && g.is_live (row);
-    float v0 = 0.0f, v1 = 0.0f;
-    if (valid) {
-      const float *part = parts + unit * p.shape.parts * part_size +
-                          row * PART_STRIDE + lane % 8 * 2;
-      for (int i = 0; i < p.shape.parts; i++) {
-        const float2 v =
-            *reinterpret_cast<const float2 *> (part + i * part_size);
-        v0 += v.x;
-        v1 += v.y;
-      }
+  int at = wait_for_weights<S> (g, product) + unit * unit_bytes<S> (product);
+  at -= at >= S::ring_bytes ? S::ring_bytes : 0;
+  /* Each branch has the barrier of its own, so that no register outlives it. */
+  if (works) {
+    Chains<S> chains;
+    chains.multiply (g, product, at, is_first);
+    if (is_first)
+      chains.leave (g, unit);
+    __syncthreads ();
+    if (!is_first) {
+      chains.complete (g, unit);
+      finish_unit<S> (g, product, unit);
     }
-    /* Columns of the cross query are not normalised here. */
-    const bool factored =
-        normed && (EPILOGUE != MT3_CUDA_DECODE_QKV ||
-                      (unit * CTAS + g.cta) * 16 < 3 * g.plan.inner);
-    const float factor = factored ? g.fixed.factor[row] : 1.0f;
-    finish_pair<TILES, EPILOGUE> (
-        g, row, unit, __fmul_rn (v0, factor), __fmul_rn (v1, factor), valid);
-  }
+  } else
+    __syncthreads ();
+  if (g.thread == 0)
+    reuse_weights<S> (g, product);
 }
 
 #endif

@@ -8,12 +8,12 @@
  * in the next one (st.async), and the bytes that arrive there complete the
  * phase's barrier: there is no other synchronisation between blocks.
  *
- * Work. A product's results are cut into units of 16 columns; unit u is of
- * block u % 16, for all rows. Within the block warps share the terms exactly as
- * in decode-gemm.cu, so that the bits are the same. Attention of row r and head
- * h, pair p = r * n_heads + h, is of block p % 16, which also keeps that pair's
- * keys and values in the cache: only it ever reads them. Row r is sampled by
- * block r. The weights of a phase come from L2 while the phase before ends.
+ * Work. A product's results are cut into units of 16 columns, of which each
+ * block has some that lie side by side, for all rows. Sums have the order of
+ * decode-gemm.cu, so that the bits are the same. Attention of row r and head h,
+ * pair p = r * n_heads
+ * + h, is of block p % 16, which also keeps that pair's keys and values in the
+ * cache: only it ever reads them. Row r is sampled by block r.
  *
  * Barriers. Each phase of a layer has one, and those behind all layers, in each
  * block. It is complete when as many bytes have arrived as the block expects,
@@ -21,18 +21,20 @@
  * phase. Two facts make that sound:
  *
  * 1. No byte of a phase arrives before the same phase of the layer before is
- *    complete. Every block takes part in every product (see
- *    mt3_cuda_cluster_possible()), and sends what it makes there to all blocks
- *    or, queries, keys and values, to those that attend; so a block that has
- *    all results of a layer's last product knows that all have begun it.
+ *    complete. Every block takes part in every product, and sends what it makes
+ *    there to all blocks or, queries, keys and values, to those that attend; so
+ *    a block that has all results of a layer's last product knows that all have
+ *    begun it.
  * 2. No byte arrives in memory that is still read. A block sends only after all
  *    its warps have read what the phase reads (there is a barrier of the block
  *    between). And a block that sends knows that all others have sent their
- *    part of the last phase that reads what it now overwrites:
- *    planes and squares are written behind attention, when queries have been
- *    made from them; behind the second attention, which read squares; behind
- *    gated units; and by sampling, when logits have been. All else is read in
- *    the phase after it is written and rewritten at least three phases later.
+ *    part of the last phase that reads what it now overwrites: planes and
+ *    squares are written behind attention, when queries have been made from
+ *    them; behind the second attention, which read squares; behind gated units;
+ *    and by sampling, when logits have been. What attention makes and the gated
+ *    units share their memory: each is written when a product of all blocks has
+ *    followed the one that read the other. All else is read in the phase after
+ *    it is written and rewritten at least three phases later.
  */
 #pragma once
 
@@ -45,12 +47,22 @@
 #define HALVES (THREADS / ATTENTION_THREADS)
 #define LAYER_PHASES 7
 #define BARRIERS (LAYER_PHASES + 2)
-#define TASKS 4 /* of a warp in one product at most: 16 columns by 64 terms */
-#define SLICE 64 /* terms of a task */
-#define FF_SLICES 2 /* of d_ff that a warp has; of other widths it has one */
-#define MAX_PARTS 8
-#define PART_STRIDE 20 /* floats a row of a part: no bank conflicts */
+#define MAX_UNITS 8 /* of a block in one product */
+#define SLICE 64 /* terms that one chain of sums takes at a time */
+#define SLICE_BYTES (SLICE * 16 * 2) /* of a unit */
+#define SUM_STRIDE 20 /* floats from row to row of sums: no bank conflicts */
 #define MAX_ROWS MT3_CUDA_CLUSTER_ROWS
+#define SHARED_MEMORY 232448 /* that a block may have */
+
+/* The products of a layer in order, and the one behind all layers. */
+enum ProductName { QKV, SELF_OUT, CROSS_OUT, UP, DOWN, LOGITS, N_PRODUCTS };
+
+/* Whether a norm lies before it. */
+static __host__ __device__ constexpr bool
+is_normed (int product)
+{
+  return product == QKV || product == UP || product == LOGITS;
+}
 
 /* Halves from one row of activations to the next: 64 bytes more than a
  * multiple of 128, so that the rows of an operand lie in different banks. */
@@ -60,119 +72,115 @@ row_stride (int width)
   return width + 32;
 }
 
-/* How warps share the k terms of a product, as in decode-gemm.cu: each has one
- * of `parts` of them, `slices` slices, of every `step`-th unit. */
-struct Shape {
-  int k, parts, slices, step;
-};
-
-static Shape
-make_shape (int k)
-{
-  Shape s = {k, MAX_PARTS, 0, 0};
-  while (k / SLICE % s.parts != 0)
-    s.parts--;
-  s.slices = k / SLICE / s.parts;
-  s.step = WARPS / s.parts;
-  return s;
-}
-
-/* Units of a block at most. */
-static int
-units_of_block (int n)
-{
-  return (n / 16 + CTAS - 1) / CTAS;
-}
-
-/* Where things lie in shared memory, in bytes. */
-struct Layout {
-  int planes, attended, gated, squares, x, logits, query, cross_query, key;
-  int value, parts, total;
-};
-
-static int
-take (int *total, int bytes)
-{
-  const int at = *total;
-  *total += (bytes + 127) / 128 * 128;
-  return at;
-}
-
-static int
+static __host__ __device__ constexpr int
 largest (int a, int b)
 {
   return a > b ? a : b;
 }
 
-/* What all blocks know, made by the host. @rows: of each cluster but the
- * last. @pairs, @x_units: of a block at most. */
-struct Plan {
-  Mt3CudaCluster a;
-  int rows, pairs, x_units, inner;
-  Shape of_d, of_inner, of_ff;
-  Layout at;
+/* Chains of sums that k terms are shared among, as in decode-gemm.cu. */
+static __host__ __device__ constexpr int
+count_parts (int k)
+{
+  int parts = 8;
+  while (k / SLICE % parts != 0)
+    parts--;
+  return parts;
+}
+
+/* What of the weights is on the way; thread 0 alone. */
+struct Stream {
+  const char *from; /* next to ask for */
+  int left; /* bytes of its range */
+  int at, free; /* bytes, in the ring */
+  int range, layer;
+  int n_products; /* on the way, or here and needed */
+  bool has_begun; /* the last one of them */
 };
 
-/* @tile_rows: that the kernel is made for */
-static Plan
-make_plan (const Mt3CudaCluster &a, int rows, int tile_rows)
-{
-  Plan p = {a};
-  Layout &l = p.at;
+struct Fixed {
+  uint64_t barriers[BARRIERS];
+  uint64_t weights[N_PRODUCTS]; /* barriers of the products' weights */
+  float factor[MAX_ROWS];
+  int slot[MAX_ROWS], position[MAX_ROWS];
+  int remaining[MAX_ROWS]; /* sent by the row's sampler */
+  int row0, n_rows;
+  int n_live_pairs; /* of this step and block, for thread 0 */
+  Stream stream;
+  AttentionShared attention[HALVES][2];
+  SampleShared sample;
+};
 
-  p.rows = rows;
-  p.inner = a.n_heads * DIM;
-  p.pairs = (tile_rows * a.n_heads + CTAS - 1) / CTAS;
-  p.x_units = units_of_block (a.d_model);
-  p.of_d = make_shape (a.d_model);
-  p.of_inner = make_shape (p.inner);
-  p.of_ff = make_shape (a.d_ff);
-  const int n_behind_norm =
-      largest (largest (4 * p.inner, 2 * a.d_ff), a.vocab);
-  const int parts = largest (units_of_block (n_behind_norm) * p.of_d.parts,
-      largest (units_of_block (a.d_model + p.inner) * p.of_inner.parts,
-          p.x_units * p.of_ff.parts));
-  l.total = 0;
-  l.planes = take (&l.total, tile_rows * row_stride (a.d_model) * 2);
-  l.attended = take (&l.total, tile_rows * row_stride (p.inner) * 2);
-  l.gated = take (&l.total, tile_rows * row_stride (a.d_ff) * 2);
-  l.squares = take (&l.total, tile_rows * (a.d_model / 16) * 4);
-  l.x = take (&l.total, tile_rows * p.x_units * 16 * 4);
-  l.logits = take (&l.total, a.vocab * 4);
-  l.query = take (&l.total, p.pairs * DIM * 4);
-  l.cross_query = take (&l.total, 2 * p.pairs * DIM * 4);
-  l.key = take (&l.total, p.pairs * DIM * 2);
-  l.value = take (&l.total, p.pairs * DIM * 2);
-  /* The sampler works while there is no product. */
-  l.parts = take (&l.total,
-      largest (parts * tile_rows * PART_STRIDE * 4, (int) sizeof (Candidates)));
-  return p;
-}
+/* A model and the rows of a cluster in tiles of 8, known to the compiler; and
+ * where things lie in shared memory, in bytes. */
+template <int TILES, int D_MODEL, int N_HEADS, int D_FF> struct Shape {
+  static constexpr int tiles = TILES, rows = TILES * 8;
+  static constexpr int d = D_MODEL, heads = N_HEADS, ff = D_FF;
+  static constexpr int inner = heads * DIM;
+  static constexpr int pairs = (rows * heads + CTAS - 1) / CTAS; /* at most */
+  static constexpr int x_units = (d / 16 + CTAS - 1) / CTAS;
+
+  static constexpr int planes = 0;
+  static constexpr int gated = planes + rows * row_stride (d) * 2;
+  static constexpr int attended = gated;
+  /* The sampler works when there are no gated units. */
+  static constexpr int candidates = gated;
+  static constexpr int squares =
+      gated +
+      largest (sizeof (Candidates), rows *row_stride (largest (ff, inner)) * 2);
+  static constexpr int x = squares + rows * (d / 16) * 4;
+  static constexpr int logits = x + rows * x_units * 64;
+  static constexpr int query = logits + MT3_CUDA_MAX_VOCAB * 4;
+  static constexpr int cross_query = query + pairs * DIM * 4;
+  static constexpr int key = cross_query + 2 * pairs * DIM * 4;
+  static constexpr int value = key + pairs * DIM * 2;
+  static constexpr int sums = value + pairs * DIM * 2;
+  static constexpr int ring = sums + MAX_UNITS * rows * SUM_STRIDE * 4;
+  static constexpr int ring_bytes =
+      (SHARED_MEMORY - (int) sizeof (Fixed) - 128 - ring) / SLICE_BYTES *
+      SLICE_BYTES;
+  static constexpr int total = ring + ring_bytes;
+
+  /* Terms of a product, chains that they are shared among, operand. */
+  static __host__ __device__ constexpr int
+  k (int product)
+  {
+    return product == SELF_OUT || product == CROSS_OUT ? inner
+           : product == DOWN                           ? ff
+                                                       : d;
+  }
+  static __host__ __device__ constexpr int
+  parts (int product)
+  {
+    return product == SELF_OUT || product == CROSS_OUT ? count_parts (inner)
+           : product == DOWN                           ? count_parts (ff)
+                                                       : count_parts (d);
+  }
+  static __host__ __device__ constexpr int
+  input (int product)
+  {
+    return is_normed (product) ? planes : gated;
+  }
+};
+
+/* What all blocks know. @rows: of each cluster but the last. */
+struct Plan {
+  Mt3CudaCluster a;
+  int rows;
+};
 
 #if __CUDA_ARCH__ >= 900
 
 /* --------------------------------------------------- between the blocks */
 
-struct Fixed {
-  uint64_t barriers[BARRIERS];
-  float factor[MAX_ROWS];
-  int slot[MAX_ROWS], position[MAX_ROWS];
-  int remaining[MAX_ROWS]; /* sent by the row's sampler */
-  int row0, n_rows;
-  int n_live, n_live_pairs; /* rows and pairs of this step, for thread 0 */
-  AttentionShared attention[HALVES][2];
-  SampleShared sample;
-};
-
 /* A block's view of the kernel: what is the same in all phases. */
 struct Group {
-  const Plan &plan;
   const Mt3CudaCluster &a;
-  const Layout &at;
   Fixed &fixed;
-  int cta, thread;
-  int phase; /* of a layer, or behind all; known to the compiler */
-  uint32_t counts; /* see next_layer() */
+  uint32_t cta, thread;
+  int phase; /* of a layer, or behind all */
+  uint32_t counts; /* see below */
+  uint32_t live; /* bits of the rows that have tokens to make */
 
   template <typename T>
   __device__ __forceinline__ T *
@@ -184,7 +192,7 @@ struct Group {
   __device__ __forceinline__ bool
   is_live (int row) const
   {
-    return fixed.remaining[row] > 0;
+    return live >> row & 1;
   }
   __device__ __forceinline__ const Mt3CudaRow *
   row (int r) const
@@ -293,27 +301,39 @@ send_all4 (const Group &g, const void *to, uint32_t word)
     send4 (g, to, g.thread % 8 + i, word);
 }
 
+static __device__ __forceinline__ void
+arrive_and_expect (uint64_t *barrier, int bytes)
+{
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                   shared_address (barrier)),
+               "r"(bytes)
+               : "memory");
+}
+
+static __device__ __forceinline__ void
+wait_for (uint64_t *barrier, uint32_t parity)
+{
+  asm volatile("{\n"
+               ".reg .pred done;\n"
+               "again:\n"
+               "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+               "@!done bra again;\n"
+               "}" ::"r"(shared_address (barrier)),
+               "r"(parity)
+               : "memory");
+}
+
 /* Thread 0 says how many bytes this block gets in the current phase. */
 static __device__ __forceinline__ void
 expect (const Group &g, int bytes)
 {
   if (g.thread == 0)
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                     shared_address (current_barrier (g))),
-                 "r"(bytes)
-                 : "memory");
+    arrive_and_expect (current_barrier (g), bytes);
 }
 
-/* Lets the compiler take the group's numbers for new ones, or it would keep
- * what it derives from them for all phases in more registers than there are. */
-static __device__ __forceinline__ void
-forget (Group &g)
-{
-  asm volatile("" : "+r"(g.thread), "+r"(g.cta));
-}
-
-/* In one register: the layer, four times; the parity of the steps so far,
- * twice; that of the layers so far. */
+/* Counts, in one register: parity of the layers so far (bit 0), of the steps so
+ * far (1), the layer (2 to 9), and where in the ring the next product's weights
+ * lie, in slices (from 10 on). */
 static __device__ __forceinline__ void
 next_layer (Group &g)
 {
@@ -323,31 +343,46 @@ next_layer (Group &g)
 static __device__ __forceinline__ void
 next_step (Group &g)
 {
-  g.counts = (g.counts & 3) ^ 2;
+  g.counts = (g.counts & ~0x3fcu) ^ 2;
 }
 
 static __device__ __forceinline__ int
 current_layer (const Group &g)
 {
-  return g.counts / 4;
+  return g.counts >> 2 & 0xff;
+}
+
+static __device__ __forceinline__ int
+current_slice (const Group &g)
+{
+  return g.counts >> 10;
+}
+
+static __device__ __forceinline__ void
+set_slice (Group &g, int slice)
+{
+  g.counts = (g.counts & 0x3ff) | slice << 10;
+}
+
+static __device__ __forceinline__ uint32_t
+current_parity (const Group &g, bool of_layer)
+{
+  return of_layer ? g.counts & 1 : g.counts >> 1 & 1;
+}
+
+/* Lets the compiler take the group's numbers for new ones, or it would keep
+ * what it derives from them for all phases in more registers than there are. */
+static __device__ __forceinline__ void
+forget (Group &g)
+{
+  asm volatile("" : "+r"(g.thread), "+r"(g.cta), "+r"(g.counts));
 }
 
 /* Waits for them, and goes on to the next phase. */
 static __device__ __forceinline__ void
 finish_phase (Group &g)
 {
-  const uint32_t barrier = shared_address (current_barrier (g));
-  const uint32_t parity =
-      g.phase < LAYER_PHASES ? g.counts & 1 : g.counts >> 1 & 1;
-
-  asm volatile("{\n"
-               ".reg .pred done;\n"
-               "again:\n"
-               "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-               "@!done bra again;\n"
-               "}" ::"r"(barrier),
-               "r"(parity)
-               : "memory");
+  wait_for (current_barrier (g), current_parity (g, g.phase < LAYER_PHASES));
   g.phase++;
   forget (g);
 }

@@ -366,9 +366,10 @@ cudaError_t mt3_cuda_sample (const Mt3CudaSample *args, Mt3CudaLaunch launch);
 #define MT3_CUDA_CLUSTER_ROWS 16
 #define MT3_CUDA_CLUSTER_LAYERS 16
 
-/* One decoder layer's weights in float16 panels, as Mt3CudaDecodeGemm. */
+/* One decoder layer's weights in float16 panels, as Mt3CudaDecodeGemm: QKV,
+ * behind self-attention, behind cross-attention, gate and up, down. */
 typedef struct {
-  const void *qkv, *self_out, *cross_out, *up, *down;
+  const void *w[5];
 } Mt3CudaClusterLayer;
 
 /**
@@ -404,9 +405,9 @@ typedef struct {
   const uint32_t *allowed;
 } Mt3CudaCluster;
 
-/* Whether this device and these widths allow it; rows and steps are not
- * looked at. Loads the kernel. */
-int mt3_cuda_cluster_possible (const Mt3CudaCluster *args);
+/* How many clusters this device runs at once; 0 where it or the model's widths
+ * do not allow any. Rows and steps are not looked at. Loads the kernel. */
+int mt3_cuda_cluster_count (const Mt3CudaCluster *args);
 
 cudaError_t mt3_cuda_cluster (const Mt3CudaCluster *args, cudaStream_t stream);
 

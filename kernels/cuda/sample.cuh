@@ -101,7 +101,7 @@ comes_before (const Candidates &c, int a, int b)
 }
 
 /* Bitonic sort by all threads; n is a power of two. */
-static __device__ void
+static __device__ __forceinline__ void
 sort_candidates (Candidates &c, int n)
 {
   for (int size = 2; size <= n; size *= 2)
@@ -143,7 +143,7 @@ uniform (uint64_t seed, uint64_t index, uint64_t position)
 
 /* As mt3_sampler_draw(), in the same order of sums; one thread alone. `sum`:
  * of all weights. */
-static __device__ int
+static __device__ __forceinline__ int
 draw (const Candidates &c, int n_allowed, const Mt3CudaRow *row, int position,
     double sum)
 {

@@ -19,6 +19,9 @@
 
 #define MAX_LANES 8
 
+/* The same where lanes are clusters. */
+#define CLUSTER_WINDOWS 4
+
 /* From so many windows on there are fewer lanes with more rows each. */
 #define WIDE_WINDOWS 192
 #define WIDE_LANES 4
@@ -235,10 +238,17 @@ start_lane (Mt3CudaBackend *self, guint number, guint share, guint n_steps,
          mt3_cuda_lane_start (&self->lanes[number], n, n_steps, error);
 }
 
-/* How many lanes decode @n_active windows. */
+/* How many lanes decode @n_active windows: clusters few rows each, since each
+ * has multiprocessors of its own. */
 static guint
 share_out (const Mt3CudaBackend *self, guint n_active)
 {
+  const guint n_clusters = MIN (self->lanes[0].n_clusters, self->n_lanes);
+
+  if (n_active <= n_clusters * MT3_CUDA_CLUSTER_ROWS)
+    return CLAMP (
+        (n_active + CLUSTER_WINDOWS - 1) / CLUSTER_WINDOWS, 1, n_clusters);
+
   const guint most = n_active >= WIDE_WINDOWS
                          ? MIN (self->n_wide, self->n_lanes)
                          : self->n_lanes;

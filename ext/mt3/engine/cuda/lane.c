@@ -245,17 +245,26 @@ cluster_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
     const Mt3CudaDecoderLayer *l = &w->decoder[i];
 
     args.layers[i] = (Mt3CudaClusterLayer){
-        l->qkv.hi, l->self_out.hi, l->cross_out.hi, l->up.hi, l->down.hi};
+        {l->qkv.hi, l->self_out.hi, l->cross_out.hi, l->up.hi, l->down.hi}};
   }
   return args;
 }
 
-static gboolean
-can_use_clusters (const Mt3CudaLane *self)
+static guint
+count_clusters (const Mt3CudaLane *self)
 {
   const Mt3CudaCluster args = cluster_steps (self, 0, 0);
 
-  return !self->weights->exact && mt3_cuda_cluster_possible (&args);
+  return self->launches.clusters && !self->weights->exact
+             ? (guint) mt3_cuda_cluster_count (&args)
+             : 0;
+}
+
+/* The only place that chooses. */
+static gboolean
+is_for_cluster (const Mt3CudaLane *self, guint n_rows)
+{
+  return self->n_clusters > 0 && n_rows <= MT3_CUDA_CLUSTER_ROWS;
 }
 
 /* ------------------------------------------------------------- graphs */
@@ -300,11 +309,13 @@ build_graphs (Mt3CudaLane *self, GError **error)
 
     if (bucket > self->capacity)
       break;
+    rows = bucket;
+    if (is_for_cluster (self, bucket))
+      continue;
     graph = build_graph (self, bucket, error);
     if (graph == NULL)
       return FALSE;
     g_hash_table_insert (self->graphs, GUINT_TO_POINTER (bucket), graph);
-    rows = bucket;
   }
   return TRUE;
 }
@@ -384,8 +395,8 @@ take_all (Mt3CudaLane *self, GError **error)
 static gboolean
 prepare_steps (Mt3CudaLane *self, GError **error)
 {
-  self->launches.clusters = self->launches.clusters && can_use_clusters (self);
-  return self->launches.clusters || build_graphs (self, error);
+  self->n_clusters = count_clusters (self);
+  return build_graphs (self, error);
 }
 
 gboolean
@@ -428,7 +439,7 @@ enqueue_run (Mt3CudaLane *self)
   guint left = self->n_steps;
   cudaError_t result = cudaSuccess;
 
-  if (self->launches.clusters) {
+  if (is_for_cluster (self, self->n_rows)) {
     const Mt3CudaCluster args = cluster_steps (self, self->n_rows, left);
 
     return mt3_cuda_cluster (&args, self->stream);

@@ -5,8 +5,9 @@
  * latency, run beside the other's attention, which waits for bandwidth.
  *
  * A run is: the rows' states to the device, some steps, what they made back.
- * Where the device allows it the steps are one kernel of clusters; elsewhere a
- * step is captured into CUDA graphs, one for each of a few row counts.
+ * Few rows are decoded by a cluster where the device allows it, a kernel that
+ * stays for all steps; others by steps that are captured into CUDA graphs, one
+ * for each of a few row counts. Both make the same bits.
  */
 #pragma once
 
@@ -28,6 +29,7 @@ typedef struct {
 
 /**
  * Mt3CudaLane:
+ * @n_clusters: that the device has room for; 0: all rows are for graphs
  * @capacity: rows at most, a multiple of MT3_CUDA_ROW_TILE
  * @n_rows: rows of the run in flight
  * @host_rows: [capacity] filled by the caller before mt3_cuda_lane_start()
@@ -41,6 +43,7 @@ typedef struct {
   cudaStream_t stream;
   cudaEvent_t done;
   Mt3CudaLaunches launches;
+  guint n_clusters;
   gboolean in_flight;
   guint capacity;
   guint n_rows;
