@@ -379,7 +379,7 @@ static const gchar *const buffer_modes[] = {"buffer-mode=unbuffered",
 /* As on a disk that fills up: the last file that was written whole is there. */
 GST_START_TEST (a_disk_that_fills_up_keeps_the_last_whole_file)
 {
-  const gsize room = 20000;
+  const gsize room = 3000;
   const struct rlimit little = {room, RLIM_INFINITY};
   struct rlimit before;
   g_autofree gchar *path = NULL, *line = NULL, *data = NULL;
@@ -392,7 +392,7 @@ GST_START_TEST (a_disk_that_fills_up_keeps_the_last_whole_file)
   signal (SIGXFSZ, SIG_IGN);
   getrlimit (RLIMIT_FSIZE, &before);
   setrlimit (RLIMIT_FSIZE, &little);
-  check_error_of_sink (play_into (line, 3000), GST_RESOURCE_ERROR_WRITE);
+  check_error_of_sink (play_into (line, 1000), GST_RESOURCE_ERROR_WRITE);
   setrlimit (RLIMIT_FSIZE, &before);
   fail_unless (g_file_get_contents (path, &data, &size, NULL));
   g_unlink (path);
