@@ -128,15 +128,15 @@ bench_element () { # FIGURES OPTION...
 # Windows with the reference's tokens, of all recordings but the long one;
 # several at a time.
 bench_recordings () { # PRECISION
-  local clip i=0 process processes=() result=0
+  local clip i=0 processes=() result=0
   for clip in "$shared"/eval/dev/*; do
     bench "recording-$i" -p "$1" -b 32 -r 1 -g "$clip/tokens.json" \
       "$clip/audio.flac" > "$work/recording-$i" 2>&1 &
     processes+=($!)
-    ((++i % 5)) || wait
+    [ $((++i)) -le 5 ] || wait "${processes[i - 6]}" || result=1
   done
-  for process in "${processes[@]}"; do
-    wait "$process" || result=1
+  for i in "${processes[@]: -5}"; do
+    wait "$i" || result=1
   done
   grep -h 'identical$\|mt3-bench:' "$work"/recording-*
   return $result
