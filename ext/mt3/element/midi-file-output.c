@@ -29,12 +29,10 @@ typedef struct {
   gsize written; /* bytes that the sink may already hold */
 } GstMt3MidiFileOutput;
 
-/* Sends the sink to @offset in the file, to which it may have to write first
- * what it kept. */
-static GstFlowReturn
+/* Sends the sink to @offset in the file. */
+static void
 gst_mt3_midi_file_output_push_segment (GstMt3MidiFileOutput *self, gsize offset)
 {
-  GstPad *pad = self->output.context.srcpad;
   GstSegment segment;
   GstEvent *event;
 
@@ -43,9 +41,7 @@ gst_mt3_midi_file_output_push_segment (GstMt3MidiFileOutput *self, gsize offset)
   event = gst_event_new_segment (&segment);
   if (self->output.context.seqnum != GST_SEQNUM_INVALID)
     gst_event_set_seqnum (event, self->output.context.seqnum);
-  if (gst_pad_push_event (pad, event))
-    return GST_FLOW_OK;
-  return GST_PAD_IS_FLUSHING (pad) ? GST_FLOW_FLUSHING : GST_FLOW_ERROR;
+  gst_pad_push_event (self->output.context.srcpad, event);
 }
 
 /* The GAP prerolls the sink: the file itself comes only at the end, which a
@@ -121,26 +117,20 @@ new_buffer (GByteArray *file, gsize offset)
   return buffer;
 }
 
-/* Makes what the sink holds as long as @size, then goes back to its start. */
+/* Makes what the sink holds as long as @size. It must not keep this in memory:
+ * that it could not write it would be known too late, from an event. */
 static GstFlowReturn
 gst_mt3_midi_file_output_reserve (GstMt3MidiFileOutput *self, gsize size)
 {
-  GstFlowReturn ret = GST_FLOW_OK;
+  GByteArray *pad = g_byte_array_new ();
+  GstBuffer *buffer;
 
-  if (size > self->written) {
-    GByteArray *pad = g_byte_array_new ();
+  append_pad_chunk (pad, size - self->written);
+  buffer = new_buffer (pad, self->written);
+  GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_SYNC_AFTER);
+  gst_mt3_midi_file_output_push_segment (self, self->written);
 
-    append_pad_chunk (pad, size - self->written);
-    ret = gst_mt3_midi_file_output_push_segment (self, self->written);
-    if (ret == GST_FLOW_OK)
-      ret = gst_pad_push (
-          self->output.context.srcpad, new_buffer (pad, self->written));
-    else
-      g_byte_array_unref (pad);
-  }
-  if (ret == GST_FLOW_OK)
-    ret = gst_mt3_midi_file_output_push_segment (self, 0);
-  return ret;
+  return gst_pad_push (self->output.context.srcpad, buffer);
 }
 
 static GstFlowReturn
@@ -152,12 +142,14 @@ gst_mt3_midi_file_output_push (GstMt3MidiFileOutput *self)
   GstBuffer *buffer;
 
   gst_mt3_midi_file_output_pad (self, file);
-  if (self->written > 0)
+  if (self->written > 0 && file->len > self->written)
     ret = gst_mt3_midi_file_output_reserve (self, file->len);
   if (ret != GST_FLOW_OK) {
     g_byte_array_unref (file);
     return ret;
   }
+  if (self->written > 0)
+    gst_mt3_midi_file_output_push_segment (self, 0);
   self->written = file->len;
   GST_DEBUG_OBJECT (self->output.context.srcpad, "%u notes in %u bytes",
       self->notes->len, file->len);

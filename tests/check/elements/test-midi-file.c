@@ -188,6 +188,7 @@ GST_START_TEST (room_for_a_longer_file_comes_first)
       GST_BUFFER_OFFSET (room), gst_buffer_get_size (before));
   fail_unless_equals_uint64 (
       GST_BUFFER_OFFSET_END (room), gst_buffer_get_size (after));
+  fail_unless (GST_BUFFER_FLAG_IS_SET (room, GST_BUFFER_FLAG_SYNC_AFTER));
   fail_unless_equals_uint64 (GST_BUFFER_OFFSET (after), 0);
   both = gst_buffer_append (gst_buffer_ref (before), gst_buffer_ref (room));
   g_ptr_array_add (files, both);
