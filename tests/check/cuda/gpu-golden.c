@@ -182,8 +182,8 @@ main (int argc, char **argv)
   if (test.weights == NULL ||
       !mt3_cuda_slots_init (&test.slots, mt3_model_config (test.model), TRUE,
           N_WINDOWS, &error) ||
-      !mt3_cuda_prefill_init (&test.prefill, test.weights, &test.slots,
-          N_WINDOWS, FALSE, &error) ||
+      !mt3_cuda_prefill_init (
+          &test.prefill, test.weights, &test.slots, N_WINDOWS, FALSE, &error) ||
       !mt3_cuda_lane_init (&test.lane, test.weights, &test.slots, N_WINDOWS,
           (Mt3CudaLaunches){0}, &error))
     g_error ("%s", error->message);
