@@ -391,6 +391,8 @@ initialise (void)
   g_log_set_handler ("GStreamer", G_LOG_LEVEL_WARNING, ignore, NULL);
   gst_init (NULL, NULL);
   gst_debug_set_active (FALSE);
+  /* No idle thread ends, for the reason that unref_and_wait() tells. */
+  g_thread_pool_set_max_idle_time (0);
   GST_ELEMENT_REGISTER (mt3transcribe, NULL);
 }
 
