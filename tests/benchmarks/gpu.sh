@@ -17,6 +17,7 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 programs="tests/check/cuda/gpu-attention tests/check/cuda/gpu-decode
+  tests/check/cuda/gpu-devices
   tests/check/cuda/gpu-failure tests/check/cuda/gpu-gemm
   tests/check/cuda/gpu-golden tests/check/cuda/gpu-parity
   tests/benchmarks/mt3-bench tests/benchmarks/mt3-bench-element
@@ -236,6 +237,7 @@ sanitize () { # TOOL
 check () {
   local kernels tool
   step "models to check with" make_models
+  step "several devices" "$build/tests/check/cuda/gpu-devices" "$model"
   step "a full device, a lost device" check_failures
   [ -z "$shared" ] || begin "golden tensors" check_golden
   for kernels in gemm attention decode; do
