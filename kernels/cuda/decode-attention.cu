@@ -90,7 +90,6 @@ __launch_bounds__ (ATTENTION_THREADS, 2)
   const int remaining = __ldcg (&a.rows[row].remaining);
   Attention attention;
 
-  attention.thread = threadIdx.x;
   if (remaining > 0)
     load_settled (attention, cache);
   dependent_launch ();
@@ -116,7 +115,7 @@ __launch_bounds__ (ATTENTION_THREADS, 2)
     load_stretch (attention, cache, key0);
     attention.add (key0, cache.length);
   }
-  const float2 out = attention.finish (shared, 1);
+  const float2 out = attention.finish (shared);
   if (threadIdx.x < 32)
     store2<EXACT> (a.out,
         ((size_t) row * a.n_heads + head) * DIM + 2 * threadIdx.x, out.x,

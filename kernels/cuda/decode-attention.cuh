@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * decode-attention.cuh: one query against the cached keys and values of its
- * slot, by ATTENTION_THREADS threads that start at a multiple of that in their
- * block. All time goes into streaming the cache, so they have as many 16-byte
- * loads in flight as registers allow, and those that do not depend on what
- * comes before start ahead of it.
+ * slot, by a block of ATTENTION_THREADS. All time goes into streaming the
+ * cache, so they have as many 16-byte loads in flight as registers allow, and
+ * those that do not depend on what comes before start ahead of it.
  *
  * Two ways with the same members: in float32 (ExactAttention), and with float16
  * caches on the tensor cores (FastAttention). Either takes STRETCH keys at a
@@ -33,15 +32,15 @@ exponential (float x)
 }
 
 /* Joins what the warps left; of the first 32 threads each gets two of the 64
- * results. @barrier: of the threads that take part */
+ * results. */
 template <bool EXACT>
 static __device__ __forceinline__ float2
-join_warps (const AttentionShared &shared, int barrier)
+join_warps (const AttentionShared &shared)
 {
   const int lane = threadIdx.x % 32;
 
-  asm volatile("bar.sync %0, 256;" ::"r"(barrier) : "memory");
-  if (threadIdx.x % ATTENTION_THREADS >= 32)
+  __syncthreads ();
+  if (threadIdx.x >= 32)
     return make_float2 (0.0f, 0.0f);
 
   float max = shared.max[0];
@@ -70,7 +69,6 @@ struct ExactAttention {
   static constexpr int batch = 4; /* keys that a group loads at once */
   static constexpr int stretch = groups * batch;
 
-  uint32_t thread; /* of those that attend */
   float4 key[batch][2], value[batch][2];
   float q[8], out[8], max, sum;
 
@@ -88,7 +86,7 @@ struct ExactAttention {
   __device__ __forceinline__ int
   key_of (int u) const
   {
-    return u * groups + thread / 8;
+    return u * groups + threadIdx.x / 8;
   }
 
   /* Loads the keys in [first, last) of the stretch that starts at key0. */
@@ -100,7 +98,7 @@ struct ExactAttention {
       const int at = key0 + key_of (u);
       if (at < first || at >= last)
         continue;
-      const int i = at * DIM + thread % 8 * 8;
+      const int i = at * DIM + threadIdx.x % 8 * 8;
 #pragma unroll
       for (int h = 0; h < 2; h++) {
         key[u][h] = load_once4 (static_cast<const float *> (keys) + i + h * 4);
@@ -117,7 +115,7 @@ struct ExactAttention {
   {
 #pragma unroll
     for (int i = 0; i < 8; i += 2) {
-      const float2 v = query2 (thread % 8 * 8 + i);
+      const float2 v = query2 (threadIdx.x % 8 * 8 + i);
       q[i] = v.x;
       q[i + 1] = v.y;
     }
@@ -168,10 +166,10 @@ struct ExactAttention {
   }
 
   __device__ __forceinline__ float2
-  finish (AttentionShared &shared, int barrier)
+  finish (AttentionShared &shared)
   {
-    const int warp = thread / 32;
-    const int lane = thread % 32;
+    const int warp = threadIdx.x / 32;
+    const int lane = threadIdx.x % 32;
 
 #pragma unroll
     for (int step = 8; step < 32; step *= 2) {
@@ -188,7 +186,7 @@ struct ExactAttention {
       shared.max[warp] = max;
       shared.sum[warp] = sum;
     }
-    return join_warps<true> (shared, barrier);
+    return join_warps<true> (shared);
   }
 };
 
@@ -212,7 +210,6 @@ struct ExactAttention {
 struct FastAttention {
   static constexpr int stretch = ATTENTION_THREADS;
 
-  uint32_t thread; /* of those that attend */
   uint4 key[4][2], value[8];
   uint32_t q[2][2];
   float out[4], max, sum;
@@ -229,17 +226,17 @@ struct FastAttention {
   __device__ __forceinline__ int
   key_of (int i) const
   {
-    return i / 8 * 64 + thread / 32 * 8 + i % 8;
+    return i / 8 * 64 + threadIdx.x / 32 * 8 + i % 8;
   }
   __device__ __forceinline__ int
   group () const
   {
-    return thread % 32 / 4;
+    return threadIdx.x % 32 / 4;
   }
   __device__ __forceinline__ int
   in_group () const
   {
-    return thread % 4;
+    return threadIdx.x % 4;
   }
 
   /* Loads the keys before @last of the stretch that starts at key0; zeros
@@ -282,7 +279,7 @@ struct FastAttention {
   __device__ __forceinline__ void
   put (int at, KeyAt key_at, ValueAt value_at)
   {
-    if (at / 8 % 8 != thread / 32)
+    if (at / 8 % 8 != threadIdx.x / 32)
       return;
     if (at % 8 == group ()) {
       const uint4 low = key_at (in_group () * 8);
@@ -372,9 +369,9 @@ struct FastAttention {
   }
 
   __device__ __forceinline__ float2
-  finish (AttentionShared &shared, int barrier)
+  finish (AttentionShared &shared)
   {
-    const int warp = thread / 32;
+    const int warp = threadIdx.x / 32;
 
     sum += __shfl_xor_sync (0xffffffffu, sum, 1);
     sum += __shfl_xor_sync (0xffffffffu, sum, 2);
@@ -385,10 +382,10 @@ struct FastAttention {
       *reinterpret_cast<float4 *> (
           &shared.out[warp][group () * 8 + in_group () * 4]) =
           make_float4 (out[0], out[1], out[2], out[3]);
-    if (thread % 32 == 0) {
+    if (threadIdx.x % 32 == 0) {
       shared.max[warp] = max;
       shared.sum[warp] = sum;
     }
-    return join_warps<false> (shared, barrier);
+    return join_warps<false> (shared);
   }
 };

@@ -360,57 +360,6 @@ typedef struct {
 
 cudaError_t mt3_cuda_sample (const Mt3CudaSample *args, Mt3CudaLaunch launch);
 
-/* -------------------------------------------------- decode-cluster.cu */
-
-/* Rows that one cluster decodes at most, and layers. */
-#define MT3_CUDA_CLUSTER_ROWS 16
-#define MT3_CUDA_CLUSTER_LAYERS 16
-
-/* One decoder layer's weights in float16 panels, as Mt3CudaDecodeGemm: QKV,
- * behind self-attention, behind cross-attention, gate and up, down. */
-typedef struct {
-  const void *w[5];
-} Mt3CudaClusterLayer;
-
-/**
- * Mt3CudaCluster:
- *
- * Whole decode steps in one kernel, for float16 (`fast`) and compute capability
- * 9.0: clusters of 16 blocks that hold the activations of up to 16 rows in
- * their shared memory. The same bits as the kernels above, one by one.
- *
- * Starts with the embedding of the rows' tokens; ends after @n_steps, or when
- * no row remains. Rows are read, not advanced.
- * @layers: of n_layers
- * @records: [n_steps][record_stride]
- * @self, @cross: caches of slot 0, as Mt3CudaSlots
- */
-typedef struct {
-  Mt3CudaClusterLayer layers[MT3_CUDA_CLUSTER_LAYERS];
-  const void *logits;
-  int n_layers, d_model, n_heads, d_ff, vocab;
-  Mt3CudaRow *rows;
-  int n_rows, n_steps;
-  Mt3CudaRecord *records;
-  int record_stride;
-  const float *embedding;
-  const float *positions;
-  void *self;
-  size_t self_slot;
-  int n_positions;
-  const void *cross;
-  size_t cross_slot;
-  int n_frames;
-  const int *overflow;
-  const uint32_t *allowed;
-} Mt3CudaCluster;
-
-/* How many clusters this device runs at once; 0 where it or the model's widths
- * do not allow any. Rows and steps are not looked at. Loads the kernel. */
-int mt3_cuda_cluster_count (const Mt3CudaCluster *args);
-
-cudaError_t mt3_cuda_cluster (const Mt3CudaCluster *args, cudaStream_t stream);
-
 #ifdef __cplusplus
 }
 #endif

@@ -184,8 +184,8 @@ main (int argc, char **argv)
           N_WINDOWS, &error) ||
       !mt3_cuda_prefill_init (
           &test.prefill, test.weights, &test.slots, N_WINDOWS, FALSE, &error) ||
-      !mt3_cuda_lane_init (&test.lane, test.weights, &test.slots, N_WINDOWS,
-          (Mt3CudaLaunches){0}, &error))
+      !mt3_cuda_lane_init (
+          &test.lane, test.weights, &test.slots, N_WINDOWS, FALSE, &error))
     g_error ("%s", error->message);
 
   prefill_windows (&test);

@@ -2,10 +2,10 @@
  *
  * gpu-parity.c: a window's tokens and log-probabilities are the same bits
  * whatever shares the device with it: number of slots, which slot, steps a
- * call, dependent launch, clusters or graphs (and with those the kernels'
- * tiles). Every third window may have some tokens only. And in exact precision
- * they are the CPU engine's tokens. Runs on a machine with a GPU, with any
- * model that the CUDA engine takes.
+ * call, dependent launch (and with those the kernels' tiles). Every third
+ * window may have some tokens only. And in exact precision they are the CPU
+ * engine's tokens. Runs on a machine with a GPU, with any model that the CUDA
+ * engine takes.
  *
  * usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS [N_WAYS]]]
  */
@@ -39,7 +39,7 @@ typedef struct {
   guint n_slots;
   guint n_steps; /* 0: the backend's wish */
   gboolean backwards; /* windows and slots in reverse */
-  const gchar *dependent, *clusters; /* NULL: on the CPU */
+  const gchar *dependent; /* NULL: on the CPU */
 } Way;
 
 typedef struct {
@@ -136,11 +136,10 @@ open_backend (const Test *test, const Way *way)
   GError *error = NULL;
   Mt3Backend *backend;
 
-  if (way->clusters == NULL) {
+  if (way->dependent == NULL) {
     backend = mt3_cpu_backend_open (test->model, &options, &error);
   } else {
     g_setenv ("GST_MT3_CUDA_DEPENDENT_LAUNCH", way->dependent, TRUE);
-    g_setenv ("GST_MT3_CUDA_CLUSTERS", way->clusters, TRUE);
     backend = mt3_cuda_backend_open (test->model, &options, &error);
   }
   if (backend == NULL)
@@ -245,7 +244,7 @@ check_reruns (const Test *test, const Way *way, const Result *fast)
 static guint
 check_cpu (const Test *test, const Result *results)
 {
-  const Way on_cpu = {"the CPU", N_CPU_WINDOWS, 0, FALSE, NULL, NULL};
+  const Way on_cpu = {"the CPU", N_CPU_WINDOWS, 0, FALSE, NULL};
   Test few = *test;
   Result *expected;
   guint equal = 0;
@@ -292,17 +291,13 @@ static guint
 check_ways (const Test *test)
 {
   static const Way ways[] = {
-      {"one slot, graphs", 1, 0, FALSE, "1", "0"},
-      {"one slot", 1, 0, FALSE, "1", "1"},
-      {"three slots, three steps a call", 3, 3, FALSE, "1", "1"},
-      {"one slot, one step a call, graphs", 1, 1, FALSE, "1", "0"},
-      {"one slot, one step a call", 1, 1, FALSE, "1", "1"},
-      {"twenty slots", 20, 0, FALSE, "1", "1"},
-      {"twenty slots, backwards, graphs", 20, 0, TRUE, "1", "0"},
-      {"twenty slots, backwards", 20, 0, TRUE, "1", "1"},
-      {"forty slots, no dependent launch", 40, 0, FALSE, "0", "0"},
-      {"four hundred slots, graphs", 400, 0, FALSE, "1", "0"},
-      {"four hundred slots", 400, 0, FALSE, "1", "1"},
+      {"one slot", 1, 0, FALSE, "1"},
+      {"one slot, one step a call", 1, 1, FALSE, "1"},
+      {"three slots, three steps a call", 3, 3, FALSE, "1"},
+      {"twenty slots", 20, 0, FALSE, "1"},
+      {"twenty slots, backwards", 20, 0, TRUE, "1"},
+      {"forty slots, no dependent launch", 40, 0, FALSE, "0"},
+      {"four hundred slots", 400, 0, FALSE, "1"},
   };
   Result *first = run (test, &ways[0]);
   guint failed = 0, tokens = 0, reruns = 0;

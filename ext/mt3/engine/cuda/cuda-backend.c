@@ -19,9 +19,6 @@
 
 #define MAX_LANES 8
 
-/* The same where lanes are clusters. */
-#define CLUSTER_WINDOWS 4
-
 /* From so many windows on there are fewer lanes with more rows each. */
 #define WIDE_WINDOWS 192
 #define WIDE_LANES 4
@@ -238,17 +235,10 @@ start_lane (Mt3CudaBackend *self, guint number, guint share, guint n_steps,
          mt3_cuda_lane_start (&self->lanes[number], n, n_steps, error);
 }
 
-/* How many lanes decode @n_active windows: clusters few rows each, since each
- * has multiprocessors of its own. */
+/* How many lanes decode @n_active windows. */
 static guint
 share_out (const Mt3CudaBackend *self, guint n_active)
 {
-  const guint n_clusters = MIN (self->lanes[0].n_clusters, self->n_lanes);
-
-  if (n_active <= n_clusters * MT3_CUDA_CLUSTER_ROWS)
-    return CLAMP (
-        (n_active + CLUSTER_WINDOWS - 1) / CLUSTER_WINDOWS, 1, n_clusters);
-
   const guint most = n_active >= WIDE_WINDOWS
                          ? MIN (self->n_wide, self->n_lanes)
                          : self->n_lanes;
@@ -458,29 +448,19 @@ check_config (const Mt3Config *config, GError **error)
   return FALSE;
 }
 
-/* Whether GST_MT3_CUDA_<WHAT>, a way of launching that is new in Hopper, is
- * wanted; unless it says 0 or 1, @by_default. */
+/* Dependent launch needs Hopper; GST_MT3_CUDA_DEPENDENT_LAUNCH=0 is the way out
+ * should a driver have trouble with it. */
 static gboolean
-is_wanted (const gchar *variable, gboolean by_default)
+describe (Mt3CudaBackend *self, gboolean *dependent, GError **error)
 {
-  const gchar *value = g_getenv (variable);
-
-  return value != NULL ? g_str_equal (value, "1") : by_default;
-}
-
-static gboolean
-describe (Mt3CudaBackend *self, Mt3CudaLaunches *launches, GError **error)
-{
+  const gchar *wish = g_getenv ("GST_MT3_CUDA_DEPENDENT_LAUNCH");
   struct cudaDeviceProp properties;
 
   if (!mt3_cuda_check (
           cudaGetDeviceProperties (&properties, (int) self->device_id),
           "ask for the device's properties", error))
     return FALSE;
-  launches->dependent = properties.major >= 9 &&
-                        is_wanted ("GST_MT3_CUDA_DEPENDENT_LAUNCH", TRUE);
-  launches->clusters =
-      properties.major >= 9 && is_wanted ("GST_MT3_CUDA_CLUSTERS", FALSE);
+  *dependent = properties.major >= 9 && g_strcmp0 (wish, "0") != 0;
   self->parent.description = g_strdup_printf (
       "%s, sm_%d%d", properties.name, properties.major, properties.minor);
   return TRUE;
@@ -495,7 +475,7 @@ lane_limit (void)
 }
 
 static gboolean
-open_lanes (Mt3CudaBackend *self, Mt3CudaLaunches launches, GError **error)
+open_lanes (Mt3CudaBackend *self, gboolean dependent, GError **error)
 {
   const guint n_slots = self->slots.n_slots;
 
@@ -509,7 +489,7 @@ open_lanes (Mt3CudaBackend *self, Mt3CudaLaunches launches, GError **error)
     const guint capacity = MAX (LANE_WINDOWS, most);
 
     if (!mt3_cuda_lane_init (&self->lanes[i], self->weights, &self->slots,
-            capacity, launches, error))
+            capacity, dependent, error))
       return FALSE;
   }
   return TRUE;
@@ -537,19 +517,19 @@ open_all (
 {
   const Mt3Config *config = mt3_model_config (self->model);
   const gboolean exact = options->precision == MT3_PRECISION_EXACT;
-  Mt3CudaLaunches launches;
+  gboolean dependent;
 
   if (!check_config (config, error) || !use_device (self, error) ||
-      !describe (self, &launches, error))
+      !describe (self, &dependent, error))
     return FALSE;
   self->weights = mt3_cuda_weights_new (self->model, exact, error);
   if (self->weights == NULL ||
       !mt3_cuda_slots_init (
           &self->slots, config, exact, options->n_slots, error) ||
       !mt3_cuda_prefill_init (&self->prefill, self->weights, &self->slots,
-          MIN (PREFILL_BATCH, self->slots.n_slots), launches.dependent,
+          MIN (PREFILL_BATCH, self->slots.n_slots), dependent,
           error) ||
-      !open_lanes (self, launches, error))
+      !open_lanes (self, dependent, error))
     return FALSE;
   open_slots (self);
   mt3_model_release_pages (self->model);

@@ -37,7 +37,7 @@ multiply (Step *step, Mt3CudaDecodeGemm gemm)
   gemm.rows = step->lane->rows;
   if (step->result == cudaSuccess)
     step->result = mt3_cuda_decode_gemm (&gemm, step->launch);
-  step->launch.dependent = step->lane->launches.dependent;
+  step->launch.dependent = step->lane->dependent;
 }
 
 /* x += a w^T; with @more columns added to the cross query. */
@@ -180,7 +180,7 @@ sample (Step *step, const gfloat *logits)
 
   if (step->result == cudaSuccess)
     step->result = mt3_cuda_sample (&args, step->launch);
-  step->launch.dependent = lane->launches.dependent;
+  step->launch.dependent = lane->dependent;
 }
 
 static cudaError_t
@@ -207,64 +207,6 @@ enqueue_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
     sample (&step, self->logits);
   }
   return step.result;
-}
-
-/* ------------------------------------------------------------ clusters */
-
-static Mt3CudaCluster
-cluster_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
-{
-  const Mt3CudaWeights *w = self->weights;
-  const Mt3CudaSlots *slots = self->slots;
-  Mt3CudaCluster args = {
-      .logits = w->logits.hi,
-      .n_layers = (int) w->config.decoder_layers,
-      .d_model = (int) w->config.d_model,
-      .n_heads = (int) w->config.n_heads,
-      .d_ff = (int) w->config.decoder_d_ff,
-      .vocab = (int) w->config.vocab_size,
-      .rows = self->rows,
-      .n_rows = (int) n_rows,
-      .n_steps = (int) n_steps,
-      .records = self->records,
-      .record_stride = (int) self->bucket,
-      .embedding = w->embedding,
-      .positions = w->positions,
-      .self = slots->self,
-      .self_slot = slots->self_slot,
-      .n_positions = (int) w->config.max_tokens,
-      .cross = slots->cross,
-      .cross_slot = slots->cross_slot,
-      .n_frames = (int) w->config.window_frames,
-      .overflow = slots->overflow,
-      .allowed = slots->allowed,
-  };
-  const guint n = MIN (w->config.decoder_layers, MT3_CUDA_CLUSTER_LAYERS);
-
-  for (guint i = 0; i < n; i++) {
-    const Mt3CudaDecoderLayer *l = &w->decoder[i];
-
-    args.layers[i] = (Mt3CudaClusterLayer){
-        {l->qkv.hi, l->self_out.hi, l->cross_out.hi, l->up.hi, l->down.hi}};
-  }
-  return args;
-}
-
-static guint
-count_clusters (const Mt3CudaLane *self)
-{
-  const Mt3CudaCluster args = cluster_steps (self, 0, 0);
-
-  return self->launches.clusters && !self->weights->exact
-             ? (guint) mt3_cuda_cluster_count (&args)
-             : 0;
-}
-
-/* The only place that chooses. */
-static gboolean
-is_for_cluster (const Mt3CudaLane *self, guint n_rows)
-{
-  return self->n_clusters > 0 && n_rows <= MT3_CUDA_CLUSTER_ROWS;
 }
 
 /* ------------------------------------------------------------- graphs */
@@ -309,13 +251,11 @@ build_graphs (Mt3CudaLane *self, GError **error)
 
     if (bucket > self->capacity)
       break;
-    rows = bucket;
-    if (is_for_cluster (self, bucket))
-      continue;
     graph = build_graph (self, bucket, error);
     if (graph == NULL)
       return FALSE;
     g_hash_table_insert (self->graphs, GUINT_TO_POINTER (bucket), graph);
+    rows = bucket;
   }
   return TRUE;
 }
@@ -392,23 +332,15 @@ take_all (Mt3CudaLane *self, GError **error)
          take_host (self, error);
 }
 
-static gboolean
-prepare_steps (Mt3CudaLane *self, GError **error)
-{
-  self->n_clusters = count_clusters (self);
-  return build_graphs (self, error);
-}
-
 gboolean
 mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
-    Mt3CudaSlots *slots, guint capacity, Mt3CudaLaunches launches,
-    GError **error)
+    Mt3CudaSlots *slots, guint capacity, gboolean dependent, GError **error)
 {
   const guint tile = MT3_CUDA_ROW_TILE;
 
   self->weights = weights;
   self->slots = slots;
-  self->launches = launches;
+  self->dependent = dependent;
   self->capacity = (bucket_for (capacity) + tile - 1) / tile * tile;
   self->graphs = g_hash_table_new_full (NULL, NULL, NULL, destroy_graph);
   return mt3_cuda_check (
@@ -417,7 +349,7 @@ mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
          mt3_cuda_check (
              cudaEventCreateWithFlags (&self->done, cudaEventDisableTiming),
              "create an event", error) &&
-         take_all (self, error) && prepare_steps (self, error);
+         take_all (self, error) && build_graphs (self, error);
 }
 
 void
@@ -439,11 +371,6 @@ enqueue_run (Mt3CudaLane *self)
   guint left = self->n_steps;
   cudaError_t result = cudaSuccess;
 
-  if (is_for_cluster (self, self->n_rows)) {
-    const Mt3CudaCluster args = cluster_steps (self, self->n_rows, left);
-
-    return mt3_cuda_cluster (&args, self->stream);
-  }
   for (; left >= MT3_CUDA_GRAPH_STEPS && result == cudaSuccess;
        left -= MT3_CUDA_GRAPH_STEPS)
     result = cudaGraphLaunch (graph, self->stream);

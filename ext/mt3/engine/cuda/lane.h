@@ -5,9 +5,7 @@
  * latency, run beside the other's attention, which waits for bandwidth.
  *
  * A run is: the rows' states to the device, some steps, what they made back.
- * Few rows are decoded by a cluster where the device allows it, a kernel that
- * stays for all steps; others by steps that are captured into CUDA graphs, one
- * for each of a few row counts. Both make the same bits.
+ * A step is captured into CUDA graphs, one for each of a few row counts.
  */
 #pragma once
 
@@ -21,15 +19,8 @@ G_BEGIN_DECLS
 /* Steps of one run at most. */
 #define MT3_CUDA_RUN_STEPS 64
 
-/* How kernels are launched; see mt3_cuda_lane_init(). */
-typedef struct {
-  gboolean dependent;
-  gboolean clusters;
-} Mt3CudaLaunches;
-
 /**
  * Mt3CudaLane:
- * @n_clusters: that the device has room for; 0: all rows are for graphs
  * @capacity: rows at most, a multiple of MT3_CUDA_ROW_TILE
  * @n_rows: rows of the run in flight
  * @host_rows: [capacity] filled by the caller before mt3_cuda_lane_start()
@@ -42,8 +33,7 @@ typedef struct {
   Mt3CudaMemory memory;
   cudaStream_t stream;
   cudaEvent_t done;
-  Mt3CudaLaunches launches;
-  guint n_clusters;
+  gboolean dependent;
   gboolean in_flight;
   guint capacity;
   guint n_rows;
@@ -58,11 +48,9 @@ typedef struct {
   Mt3CudaPlanes planes, attended, gated;
 } Mt3CudaLane;
 
-/* @launches: whether programmatic dependent launch and clusters may be used;
- * clusters are where the device and the model allow them. Builds all graphs. */
+/* @dependent: use programmatic dependent launch. Builds all graphs. */
 gboolean mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
-    Mt3CudaSlots *slots, guint capacity, Mt3CudaLaunches launches,
-    GError **error);
+    Mt3CudaSlots *slots, guint capacity, gboolean dependent, GError **error);
 void mt3_cuda_lane_clear (Mt3CudaLane *self);
 
 /* Starts @n_steps (1 .. MT3_CUDA_RUN_STEPS) steps of the first @n_rows of
