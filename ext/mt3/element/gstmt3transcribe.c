@@ -57,9 +57,9 @@
  * #GstMt3Transcribe:min-duration leaves out what is short, and
  * #GstMt3Transcribe:velocity makes all equally loud.
  * #GstMt3Transcribe:silence-threshold saves the work on silence. Without these
- * the notes are those of the reference. #GstMt3Transcribe:beam-size searches for
- * the most probable notes of a window instead of taking token by token, which
- * makes piano music more accurate and takes longer.
+ * the notes are those of the reference. #GstMt3Transcribe:beam-size searches
+ * for the most probable notes of a window instead of taking token by token,
+ * which makes piano music more accurate and takes longer.
  *
  * ## Failure
  *
