@@ -217,35 +217,6 @@ load_once (const void *global)
   return v;
 }
 
-static __device__ __forceinline__ float4
-load_once4 (const float *global)
-{
-  const uint4 v = load_once (global);
-  return make_float4 (__uint_as_float (v.x), __uint_as_float (v.y),
-      __uint_as_float (v.z), __uint_as_float (v.w));
-}
-
-/* Likewise, or zeros; without a branch. */
-static __device__ __forceinline__ uint4
-load_once_if (const void *global, bool wanted)
-{
-#if __CUDA_ARCH__ >= 800
-  constexpr long long leave_first = 0x12f0000000000000; /* as above */
-  uint4 v;
-  asm volatile("{ .reg .pred wanted;\n"
-               "setp.ne.b32 wanted, %6, 0;\n"
-               "mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;\n"
-               "@wanted ld.global.L1::no_allocate.L2::cache_hint.v4.u32 "
-               "{%0,%1,%2,%3}, [%4], %5; }"
-               : "=&r"(v.x), "=&r"(v.y), "=&r"(v.z), "=&r"(v.w)
-               : "l"(global), "l"(leave_first), "r"((int) wanted)
-               : "memory");
-  return v;
-#else
-  return wanted ? load_once (global) : make_uint4 (0, 0, 0, 0);
-#endif
-}
-
 /* Waits until the kernel before has finished and its writes are visible.
  * Memory that it writes must be read after this, past the L1 cache (__ldcg):
  * the loads of a __restrict__ or const pointer may be moved over the wait. */

@@ -471,7 +471,8 @@ lane_limit (void)
 {
   const gchar *s = g_getenv ("GST_MT3_CUDA_LANES");
 
-  return s != NULL ? CLAMP (atoi (s), 1, MAX_LANES) : MAX_LANES;
+  return s != NULL ? CLAMP (g_ascii_strtoull (s, NULL, 10), 1, MAX_LANES)
+                   : MAX_LANES;
 }
 
 static gboolean
@@ -527,8 +528,7 @@ open_all (
       !mt3_cuda_slots_init (
           &self->slots, config, exact, options->n_slots, error) ||
       !mt3_cuda_prefill_init (&self->prefill, self->weights, &self->slots,
-          MIN (PREFILL_BATCH, self->slots.n_slots), dependent,
-          error) ||
+          MIN (PREFILL_BATCH, self->slots.n_slots), dependent, error) ||
       !open_lanes (self, dependent, error))
     return FALSE;
   open_slots (self);
