@@ -6,6 +6,7 @@
 /* See Mt3CudaPlanes. */
 #define ACTIVATION_SCALE (1.0f / 64)
 #define LOW_PLANE 2048.0f
+#define N_TIMED 20
 
 void
 check_cuda (cudaError_t result)
@@ -155,4 +156,28 @@ read_cache (gconstpointer cache, gsize n, gboolean exact)
 
   return exact ? to_host (cache, n * sizeof (gfloat))
                : read_activations (half, n);
+}
+
+gdouble
+time_launch (cudaError_t (*launch) (gconstpointer data), gconstpointer data)
+{
+  cudaEvent_t from, to;
+  gfloat best = G_MAXFLOAT;
+
+  check_cuda (cudaEventCreate (&from));
+  check_cuda (cudaEventCreate (&to));
+  for (guint round = 0; round < 3; round++) {
+    gfloat ms = 0.0f;
+
+    check_cuda (cudaEventRecord (from, NULL));
+    for (guint i = 0; i < N_TIMED; i++)
+      check_cuda (launch (data));
+    check_cuda (cudaEventRecord (to, NULL));
+    check_cuda (cudaEventSynchronize (to));
+    check_cuda (cudaEventElapsedTime (&ms, from, to));
+    best = MIN (best, ms);
+  }
+  check_cuda (cudaEventDestroy (from));
+  check_cuda (cudaEventDestroy (to));
+  return best * 1000.0 / N_TIMED;
 }

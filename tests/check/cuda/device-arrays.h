@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * device-arrays.h: numbers for the tests of kernels, on the host and on the
- * device. Whatever fails ends the program; device memory is never freed.
+ * device, and how long a kernel takes. Whatever fails ends the program; device
+ * memory is never freed.
  */
 #pragma once
 
@@ -43,5 +44,9 @@ Mt3CudaPlanes weight_panels (gfloat *w, gsize k, gsize n, gboolean exact);
 /* @n floats as a cache holds them; likewise rounds @values. */
 gpointer cache_values (gfloat *values, gsize n, gboolean exact);
 gfloat *read_cache (gconstpointer cache, gsize n, gboolean exact);
+
+/* Microseconds of one launch, the fastest of three times twenty. */
+gdouble time_launch (
+    cudaError_t (*launch) (gconstpointer data), gconstpointer data);
 
 G_END_DECLS

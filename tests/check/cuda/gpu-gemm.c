@@ -16,7 +16,6 @@
 
 #define N_CHECKED 24 /* rows, spread over the matrix */
 #define MOST_WINDOWS 32
-#define N_TIMED 20
 
 /* Relative to the root of the mean square of the result: 22 bits a factor,
  * and float32 sums that the tensor cores cut off. */
@@ -291,28 +290,12 @@ forget_result (Test *self)
 }
 
 /* us, the fastest of three rounds */
-static gdouble
-time_product (Test *self)
+static cudaError_t
+launch_product (gconstpointer data)
 {
-  cudaEvent_t from, to;
-  gfloat best = G_MAXFLOAT;
+  const Test *self = data;
 
-  check_cuda (cudaEventCreate (&from));
-  check_cuda (cudaEventCreate (&to));
-  for (guint round = 0; round < 3; round++) {
-    gfloat ms = 0.0f;
-
-    check_cuda (cudaEventRecord (from, NULL));
-    for (guint i = 0; i < N_TIMED; i++)
-      check_cuda (mt3_cuda_gemm (&self->args, (Mt3CudaLaunch){0}));
-    check_cuda (cudaEventRecord (to, NULL));
-    check_cuda (cudaEventSynchronize (to));
-    check_cuda (cudaEventElapsedTime (&ms, from, to));
-    best = MIN (best, ms);
-  }
-  check_cuda (cudaEventDestroy (from));
-  check_cuda (cudaEventDestroy (to));
-  return best * 1000.0 / N_TIMED;
+  return mt3_cuda_gemm (&self->args, (Mt3CudaLaunch){0});
 }
 
 /* @alone: the first rows of a result that this tile must repeat, or NULL, to
@@ -344,7 +327,7 @@ run_tile (Test *self, gint tile, gfloat **alone)
           "other bits than alone", 0);
     if (batches[i].frames != 256)
       continue;
-    us = time_product (self);
+    us = time_launch (launch_product, self);
     printf ("%-18s tile %d %2d windows %8.1f us %6.0f TFLOP/s  error %.1e\n",
         self->product->name, tile, batches[i].n_windows, us,
         6e-6 * self->args.m * self->args.n * self->args.k / us, error);
