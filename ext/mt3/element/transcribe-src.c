@@ -471,6 +471,28 @@ gst_mt3_transcribe_src_event (GstPad *pad, GstObject *parent, GstEvent *event)
   }
 }
 
+/* What the default does for fixed caps, but with a reference of our own: it
+ * reads the pad's after it has unlocked it, while the task may set others. */
+static gboolean
+gst_mt3_transcribe_query_caps (GstPad *pad, GstQuery *query)
+{
+  g_autoptr (GstCaps) caps = gst_pad_get_current_caps (pad);
+  GstCaps *filter;
+
+  if (!caps)
+    caps = gst_pad_get_pad_template_caps (pad);
+  gst_query_parse_caps (query, &filter);
+  if (filter) {
+    g_autoptr (GstCaps) common =
+        gst_caps_intersect_full (filter, caps, GST_CAPS_INTERSECT_FIRST);
+
+    gst_query_set_caps_result (query, common);
+  } else {
+    gst_query_set_caps_result (query, caps);
+  }
+  return TRUE;
+}
+
 static gboolean
 gst_mt3_transcribe_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
@@ -485,6 +507,8 @@ gst_mt3_transcribe_src_query (GstPad *pad, GstObject *parent, GstQuery *query)
       break;
     case GST_QUERY_CONVERT:
       return FALSE;
+    case GST_QUERY_CAPS:
+      return gst_mt3_transcribe_query_caps (pad, query);
     case GST_QUERY_LATENCY:
       return gst_mt3_transcribe_query_latency (
           GST_MT3_TRANSCRIBE (parent), query);

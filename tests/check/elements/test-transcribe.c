@@ -490,6 +490,43 @@ GST_START_TEST (times_are_upstreams_and_bytes_are_nobodys)
 
 GST_END_TEST
 
+static void
+check_source_caps (Fixture *fixture, const gchar *filter, const gchar *expected)
+{
+  GstPad *src = GST_PAD_PEER (fixture->harness->sinkpad);
+  g_autoptr (GstCaps) asked = filter ? gst_caps_from_string (filter) : NULL;
+  g_autoptr (GstCaps) caps = gst_pad_query_caps (src, asked);
+  g_autofree gchar *text = gst_caps_to_string (caps);
+
+  fail_unless_equals_string (text, expected);
+}
+
+GST_START_TEST (source_caps_are_the_templates_until_one_is_chosen)
+{
+  static const struct {
+    const gchar *filter;
+    const gchar *before;
+    const gchar *chosen;
+  } cases[] = {
+      {NULL, "audio/midi; audio/x-midi-event", "audio/midi"},
+      {"ANY", "audio/midi; audio/x-midi-event", "audio/midi"},
+      {"audio/x-midi-event; audio/midi", "audio/x-midi-event; audio/midi",
+          "audio/midi"},
+      {"audio/x-midi-event", "audio/x-midi-event", "EMPTY"},
+      {"audio/x-raw", "EMPTY", "EMPTY"},
+  };
+  g_auto (Fixture) fixture = fixture_new_playing ();
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    check_source_caps (&fixture, cases[i].filter, cases[i].before);
+  fixture_push_windows (&fixture, 1, 0);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_CAPS));
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    check_source_caps (&fixture, cases[i].filter, cases[i].chosen);
+}
+
+GST_END_TEST
+
 /* update-interval */
 
 static gboolean
@@ -749,6 +786,7 @@ transcribe_suite (void)
   tcase_add_test (tcase, only_forward_seeks_in_time_go_upstream);
   tcase_add_test (tcase, quality_events_stay_here);
   tcase_add_test (tcase, times_are_upstreams_and_bytes_are_nobodys);
+  tcase_add_test (tcase, source_caps_are_the_templates_until_one_is_chosen);
   tcase_add_test (tcase, update_interval_writes_complete_files_midway);
   tcase_add_test (tcase, update_interval_leaves_pipes_alone);
   tcase_add_test (tcase, progress_is_told_when_the_duration_is_known);
