@@ -211,8 +211,7 @@ open_cpu (Request *request, const Mt3EngineOptions *options, GError **error)
     return engine;
   g_set_error (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED,
       "beam-size=%u: the engine that others opened for this model searches "
-      "with "
-      "%u at most: let them have a batch-size of %u or more",
+      "with %u at most: let them have a batch-size of %u or more",
       options->beam_size, stats.max_beams, options->beam_size);
   mt3_engine_unref (engine);
   return NULL;
