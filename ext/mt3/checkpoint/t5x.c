@@ -92,6 +92,17 @@ damaged (const Walk *walk, const gchar *why, GError **error)
   return FALSE;
 }
 
+/* Not g_strlcpy(): that reads on to a terminator, which a string of msgpack
+ * does not have. One that is too long is cut, and then is no dtype of ours. */
+static void
+copy_dtype (Mt3Zarr *header, const msgpack_object_str *text)
+{
+  gsize length = MIN (sizeof header->dtype - 1, text->size);
+
+  memcpy (header->dtype, text->ptr, length);
+  header->dtype[length] = '\0';
+}
+
 /* [shape, dtype, bytes] into @header and, when its dtype is one of ours, the
  * span of its bytes. */
 static gboolean
@@ -116,8 +127,7 @@ parse_ndarray (const msgpack_object *object, Mt3Zarr *header,
       return FALSE;
     header->shape[i] = extent->via.u64;
   }
-  g_strlcpy (header->dtype, items[1].via.str.ptr,
-      MIN (sizeof header->dtype, items[1].via.str.size + 1));
+  copy_dtype (header, &items[1].via.str);
   *bytes = &items[2].via.bin;
   return !mt3_dtype_from_name (header->dtype, &dtype) ||
          (mt3_array_bytes (

@@ -3,11 +3,14 @@
  * T5X checkpoints: they equal the same model in safetensors, and damaged ones
  * get an error that names the file and the tensor.
  */
+#include "checkpoint/t5x.h"
 #include "fixtures.h"
 #include "t5x-writer.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define WO "target.encoder.layers_0.mlp.wo.kernel"
 
@@ -208,6 +211,30 @@ START_TEST (a_tree_that_cannot_be_read_says_why)
 }
 END_TEST
 
+/* Nothing may be read behind the bytes, which here end where memory does. */
+START_TEST (a_tree_without_a_zero_byte_is_read_to_its_end_and_no_further)
+{
+  static const gchar tree[] = TARGET "\x81\xa1w\xc7\x11\x01\x93\x91\x01\xa7"
+                                     "float32\xc4\x04zzzz";
+  const gsize length = sizeof tree - 1, page = (gsize) sysconf (_SC_PAGESIZE);
+  gchar *pages = mmap (NULL, 2 * page, PROT_READ | PROT_WRITE,
+      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (Mt3Archive) archive = NULL;
+
+  ck_assert (pages != MAP_FAILED);
+  ck_assert_int_eq (mprotect (pages + page, page, PROT_NONE), 0);
+  memcpy (pages + page - length, tree, length);
+  bytes = g_bytes_new_static (pages + page - length, length);
+  archive = mt3_t5x_read_tree (bytes, fixture_folder, NULL);
+  ck_assert_ptr_nonnull (archive);
+  ck_assert_str_eq (
+      g_array_index (archive->entries, Mt3ArchiveEntry, 0).dtype_name,
+      "float32");
+  munmap (pages, 2 * page);
+}
+END_TEST
+
 START_TEST (a_deeply_nested_tree_is_refused)
 {
   g_autofree gchar *tree = g_strnfill (1000000, '\x91');
@@ -252,6 +279,8 @@ t5x_suite (void)
       tcase, a_zarray_that_cannot_be_read_says_why, 0, G_N_ELEMENTS (headers));
   tcase_add_loop_test (
       tcase, a_tree_that_cannot_be_read_says_why, 0, G_N_ELEMENTS (trees));
+  tcase_add_test (
+      tcase, a_tree_without_a_zero_byte_is_read_to_its_end_and_no_further);
   tcase_add_test (tcase, a_deeply_nested_tree_is_refused);
   tcase_add_test (tcase, a_truncated_tree_is_refused_at_any_length);
   suite_add_tcase (suite, tcase);
