@@ -36,10 +36,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3TokenSet, mt3_token_set_unref)
 /* For who makes it, before it is shared. */
 void mt3_token_set_add (Mt3TokenSet *set, guint token);
 
+/* Any id is safe: a file decides how large its vocabulary is, and what lies
+ * beyond it is in no set. */
 static inline gboolean
 mt3_token_set_contains (const Mt3TokenSet *set, guint token)
 {
-  return (set->bits[token / 32] >> (token % 32) & 1) != 0;
+  return token < set->n_tokens &&
+         (set->bits[token / 32] >> (token % 32) & 1) != 0;
 }
 
 gboolean mt3_token_set_equal (const Mt3TokenSet *a, const Mt3TokenSet *b);

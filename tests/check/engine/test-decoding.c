@@ -33,6 +33,21 @@ allowing (const Mt3TokenSet *set)
   return decoding;
 }
 
+/* Sets */
+
+/* What lies behind the set's bits here is all ones. */
+START_TEST (test_no_set_holds_what_is_beyond_the_vocabulary)
+{
+  g_autofree Mt3TokenSet *set =
+      g_malloc (sizeof *set + 2 * sizeof set->bits[0]);
+
+  set->n_tokens = 32;
+  set->bits[0] = set->bits[1] = G_MAXUINT32;
+  ck_assert (mt3_token_set_contains (set, 31));
+  ck_assert (!mt3_token_set_contains (set, 32));
+}
+END_TEST
+
 /* Equality */
 
 START_TEST (test_decodings_are_equal_when_all_they_say_is)
@@ -331,6 +346,7 @@ main (void)
   int n_failed;
 
   suite_add_tcase (suite, tcase);
+  tcase_add_test (tcase, test_no_set_holds_what_is_beyond_the_vocabulary);
   tcase_add_test (tcase, test_decodings_are_equal_when_all_they_say_is);
   tcase_add_test (tcase, test_searches_are_equal_when_size_and_alpha_are);
   tcase_add_test (tcase, test_each_beam_of_a_window_takes_the_room_of_a_window);
