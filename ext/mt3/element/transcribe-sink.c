@@ -187,6 +187,19 @@ gst_mt3_transcribe_handle_tags (GstMt3Transcribe *self, GstEvent *event)
   g_mutex_unlock (&self->lock);
 }
 
+/* Both threads go on. A state change may have shut the source pad meanwhile: it
+ * stopped the task that was there, and knows of no other. */
+static void
+gst_mt3_transcribe_restart (GstMt3Transcribe *self)
+{
+  gst_mt3_transcribe_set_flushing (self, FALSE);
+  gst_mt3_transcribe_start_task (self);
+  if (gst_pad_is_active (self->srcpad))
+    return;
+  gst_mt3_transcribe_set_flushing (self, TRUE);
+  gst_pad_stop_task (self->srcpad);
+}
+
 /* After EOS another stream may begin on the same pad: another file. */
 static void
 gst_mt3_transcribe_handle_stream_start (GstMt3Transcribe *self, GstEvent *event)
@@ -200,8 +213,7 @@ gst_mt3_transcribe_handle_stream_start (GstMt3Transcribe *self, GstEvent *event)
   if (again && gst_mt3_transcribe_wait_outcome (self) != GST_FLOW_FLUSHING) {
     gst_pad_pause_task (self->srcpad);
     gst_mt3_transcribe_reset (self);
-    gst_mt3_transcribe_set_flushing (self, FALSE);
-    gst_mt3_transcribe_start_task (self);
+    gst_mt3_transcribe_restart (self);
   }
 
   g_mutex_lock (&self->lock);
@@ -243,9 +255,7 @@ gst_mt3_transcribe_handle_flush_stop (GstMt3Transcribe *self, GstEvent *event)
   gst_pad_push_event (self->srcpad, event);
   gst_mt3_transcribe_reset (self);
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
-  gst_mt3_transcribe_set_flushing (self, FALSE);
-  if (gst_pad_is_active (self->srcpad))
-    gst_mt3_transcribe_start_task (self);
+  gst_mt3_transcribe_restart (self);
 }
 
 static void

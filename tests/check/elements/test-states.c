@@ -283,6 +283,48 @@ GST_START_TEST (a_stopped_element_starts_over)
 
 GST_END_TEST
 
+static gpointer
+push_stream_start (gpointer harness)
+{
+  gst_harness_push_event (harness, gst_event_new_stream_start ("another"));
+
+  return NULL;
+}
+
+static gpointer
+stop (gpointer element)
+{
+  set_state (element, GST_STATE_READY);
+
+  return NULL;
+}
+
+/* The lock of the source pad's task holds up both: the stream before it starts
+ * that task anew, the state change before it is through with stopping it. */
+GST_START_TEST (a_stream_that_begins_while_it_stops_starts_nothing)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  GstPad *srcpad = gst_element_get_static_pad (fixture.element, "src");
+  GThread *pushing, *stopping;
+
+  fixture_push_windows (&fixture, 1, 0);
+  g_ptr_array_unref (fixture_finish (&fixture));
+  GST_PAD_STREAM_LOCK (srcpad);
+  pushing = g_thread_new ("push", push_stream_start, fixture.harness);
+  g_usleep (50000);
+  stopping = g_thread_new ("stop", stop, fixture.element);
+  while (gst_pad_is_active (srcpad))
+    g_usleep (1000);
+  g_usleep (50000);
+  GST_PAD_STREAM_UNLOCK (srcpad);
+  g_thread_join (pushing);
+  g_thread_join (stopping);
+  fail_unless (GST_PAD_TASK (srcpad) == NULL);
+  gst_object_unref (srcpad);
+}
+
+GST_END_TEST
+
 static void
 seek_to (GstElement *pipeline, GRand *rand)
 {
@@ -335,6 +377,7 @@ states_suite (void)
   tcase_add_test (tcase, stopping_wakes_the_wait_for_the_model);
   tcase_add_test (tcase, stopping_wakes_the_wait_for_room);
   tcase_add_test (tcase, a_stopped_element_starts_over);
+  tcase_add_test (tcase, a_stream_that_begins_while_it_stops_starts_nothing);
   tcase_add_loop_test (tcase, anything_at_any_moment, 0, 20);
   suite_add_tcase (suite, tcase);
 
