@@ -5,6 +5,9 @@
 #include "kernels.h"
 
 #include <string.h>
+#ifdef MT3_KERNELS_X86
+#include <cpuid.h>
+#endif
 
 typedef struct {
   const char *name;
@@ -19,11 +22,20 @@ runs_always (void)
 }
 
 #ifdef MT3_KERNELS_X86
+/* __builtin_cpu_supports() of clang does not know it. */
+static bool
+has_f16c (void)
+{
+  unsigned eax, ebx, ecx, edx;
+
+  return __get_cpuid (1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
 static bool
 runs_avx2 (void)
 {
   return __builtin_cpu_supports ("avx2") && __builtin_cpu_supports ("fma") &&
-         __builtin_cpu_supports ("f16c");
+         has_f16c ();
 }
 
 static bool
@@ -34,7 +46,9 @@ runs_avx512 (void)
          __builtin_cpu_supports ("avx512vl") &&
          __builtin_cpu_supports ("avx512dq");
 }
+#endif
 
+#ifdef MT3_KERNELS_BF16
 static bool
 runs_avx512bf16 (void)
 {
@@ -44,8 +58,10 @@ runs_avx512bf16 (void)
 
 /* Best first. */
 static const Variant variants[] = {
-#ifdef MT3_KERNELS_X86
+#ifdef MT3_KERNELS_BF16
     {"avx512bf16", &mt3_kernels_avx512bf16, runs_avx512bf16},
+#endif
+#ifdef MT3_KERNELS_X86
     {"avx512", &mt3_kernels_avx512, runs_avx512},
     {"avx2", &mt3_kernels_avx2, runs_avx2},
 #endif

@@ -10,5 +10,7 @@ extern const Mt3CpuKernels mt3_kernels_scalar;
 #ifdef MT3_KERNELS_X86
 extern const Mt3CpuKernels mt3_kernels_avx2;
 extern const Mt3CpuKernels mt3_kernels_avx512;
+#endif
+#ifdef MT3_KERNELS_BF16
 extern const Mt3CpuKernels mt3_kernels_avx512bf16;
 #endif

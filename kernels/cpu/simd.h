@@ -226,13 +226,14 @@ v16_min (v16 a, v16 b)
   return (v16){_mm256_min_ps (a.lo, b.lo), _mm256_min_ps (a.hi, b.hi)};
 }
 
+/* A macro: to clang a constant variable is not constant enough. */
+#define TO_NEAREST (_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+
 ALWAYS_INLINE v16
 v16_round (v16 a)
 {
-  const int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-
   return (v16){
-      _mm256_round_ps (a.lo, nearest), _mm256_round_ps (a.hi, nearest)};
+      _mm256_round_ps (a.lo, TO_NEAREST), _mm256_round_ps (a.hi, TO_NEAREST)};
 }
 
 ALWAYS_INLINE __m256

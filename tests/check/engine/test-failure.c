@@ -59,8 +59,6 @@ START_TEST (test_an_error_reaches_every_stream)
     mt3_stream_push (streams[s], fake_window (0, s, 50), NULL);
   fake_log_let_go (log);
   for (guint s = 0; s < 5; s++) {
-    g_autoptr (Mt3Transcript) transcript = NULL;
-
     expect_error (streams[s], failures[_i].code, failures[_i].message);
     ck_assert_int_eq (mt3_stream_push (streams[s], fake_window (1, s, 1), NULL),
         MT3_FLOW_ERROR);

@@ -448,13 +448,14 @@ END_TEST
 START_TEST (test_an_engine_with_too_few_slots_is_not_shared_for_a_search)
 {
   Mt3EngineOptions options = request (MT3_DEVICE_CPU, MT3_PRECISION_EXACT);
-  g_autoptr (Mt3Engine) first = open_engine (&options);
+  Mt3Engine *first = open_engine (&options);
   g_autoptr (GError) error = NULL;
 
   options.beam_size = 3;
   ck_assert_ptr_null (mt3_engine_open (&options, &error));
   ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED));
   ck_assert_ptr_nonnull (strstr (error->message, "batch-size of 3 or more"));
+  mt3_engine_unref (first);
 }
 END_TEST
 
