@@ -262,7 +262,7 @@ gst_mt3_transcribe_advance (GstMt3Transcribe *self, gdouble seconds)
   ret = self->output->advance (self->output, seconds, interval);
   /* Upstream may tell of gaps of centuries. */
   gst_mt3_transcribe_forget_times (
-      self, (GstClockTime) MIN (settled * GST_SECOND, G_MAXINT64));
+      self, (GstClockTime) MIN (settled * GST_SECOND, (gdouble) G_MAXINT64));
 
   return ret;
 }
