@@ -35,16 +35,37 @@ def clip(run):
             f'{run["identical-windows"]} of {run["windows"]} windows')
 
 
+def torch(dtype):
+    """PyTorch's figures in this run; {} without."""
+    path = FIGURES / f'torch-{dtype}.json'
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def torch_clip(dtype):
+    run = torch(dtype)
+    return run and (
+        f'PyTorch {run["torch"]}, {dtype}, CUDA graphs: '
+        f'{milliseconds(run["seconds"])} '
+        f'({run["identical-windows"]} of {run["windows"]} windows)')
+
+
 def music():
-    fast = figures('fast')
     return (f'180 s of dense music, `precision=fast` ({identical_share():.1f} '
-            "% of all windows have the reference's tokens)", clip(fast),
-            'PyTorch, bfloat16 and CUDA graphs: 330 ms (15 of 88 windows)')
+            "% of all windows have the reference's tokens)",
+            clip(figures('fast')), torch_clip('bfloat16') or '')
 
 
 def music_exact():
     return ('same, `precision=exact`', clip(figures('exact')),
-            'Magenta, float32: 3.38 s (88 of 88)')
+            torch_clip('float32') or '')
+
+
+def notes():
+    run = json.loads((FIGURES / 'notes.json').read_text())
+    return (f'note F1 on {run["recordings"]} recordings, `fast` less the '
+            "reference's, points", ', '.join(
+                f'{name} {moved:+.2f}'
+                for name, moved in run['moved']['MT3'].items()), '')
 
 
 def pipeline():
@@ -59,15 +80,26 @@ def pipeline():
 
 
 def token():
-    window = figures('window')
+    window, other = figures('window'), torch('bfloat16')
     return ('one window alone, a token',
             f'{1e6 * window["decode"] / window["decode-steps"]:.0f} us',
-            'PyTorch, CUDA graphs: 640 us')
+            f'PyTorch, CUDA graphs: '
+            f'{1e6 * other["window"] / other["window-steps"]:.0f} us'
+            if other else '')
 
 
 def queue():
     return ('2,000 windows queued',
             f'{figures("queue")["real-time-factor"]:,.0f} x real time', '')
+
+
+def small():
+    run, exact = figures('small-fast'), figures('small-exact')
+    queued = figures('small-queue')["real-time-factor"]
+    return ('mt3-small: 180 s in `fast`; in `exact`; 2,000 windows queued',
+            f'{milliseconds(run["seconds"])}, '
+            f'{CLIP_SECONDS / run["seconds"]:,.0f} x; '
+            f'{milliseconds(exact["seconds"])}; {queued:,.0f} x real time', '')
 
 
 def live():
@@ -100,9 +132,9 @@ def memory():
             f"driver's own), {exact['device-memory']:,.0f} MiB `exact`", '')
 
 
-print('| What | gst-mt3 | elsewhere |\n|---|---|---|')
-for row in (music, music_exact, pipeline, token, queue, live, first_note,
-            opening, memory):
+print('| What | gst-mt3 | PyTorch |\n|---|---|---|')
+for row in (music, music_exact, notes, pipeline, token, queue, live, first_note,
+            opening, memory, small):
     try:
         print('| ' + ' | '.join(row()) + ' |')
     except (OSError, KeyError) as missing:

@@ -1,21 +1,26 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# All that is measured and checked on a machine with a GPU, in one command:
-# speed of the engine and of pipelines, which is the README's table, then golden
-# tensors, parity of bits, failures, compute-sanitizer.
+# All that is measured and checked on a machine with a GPU, in one command.
+# First what the README's table says, in the order of weight: the engine's
+# speed, pipelines, the reference's tokens and notes, the model that comes along,
+# and PyTorch; then kernels, parity of bits, failures, compute-sanitizer.
 #
-# usage: gpu.sh BUILD_DIR MODEL.safetensors [SHARED_DIR]
+# usage: gpu.sh [--figures] BUILD_DIR MODEL.safetensors [SHARED_DIR [OUT_DIR]]
+#
+# MODEL is MT3's, converted by mt3-model. SHARED_DIR has the reference's tensors
+# and the recordings; without it nothing is measured. OUT_DIR keeps figures, MIDI
+# files and what each check printed. --figures leaves the checks out.
 #
 # Where Meson is, BUILD_DIR is built first. Elsewhere it may come from another
 # machine with the same processor: `gpu.sh --pack BUILD_DIR OUT_DIR` collects
-# the programs, the libraries they need, and as much of GStreamer; copy OUT_DIR
-# and run `OUT_DIR/gpu.sh OUT_DIR MODEL.safetensors [SHARED_DIR]` there.
-# SHARED_DIR has the reference's tensors and the recordings; without it nothing
-# is measured.
+# the programs, the libraries they need, and as much of GStreamer. Take OUT_DIR
+# and the source tree there. Python needs NumPy; mir_eval and mido for the notes,
+# PyTorch to be measured.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
 programs="tests/check/cuda/gpu-attention tests/check/cuda/gpu-decode
   tests/check/cuda/gpu-devices
   tests/check/cuda/gpu-failure tests/check/cuda/gpu-gemm
@@ -27,6 +32,8 @@ gst_plugins="coreelements flac audioparsers wavparse audiotestsrc app"
 
 # What the machines have, and what has to be theirs.
 system='/(libc|libm|libdl|librt|libpthread|ld-linux.*|libgcc_s|libstdc\+\+)\.so'
+
+commit () { git -C "$root" describe --always --dirty 2> /dev/null; }
 
 pack () { # BUILD_DIR OUT_DIR
   local build=$1 out=$2 program plugin
@@ -48,19 +55,30 @@ pack () { # BUILD_DIR OUT_DIR
     while read -r library; do cp -L "$library" "$out/lib/"; done
   find "$out" -type f -exec sh -c \
     'head -c 4 "$1" | grep -q ELF && strip --strip-unneeded "$1"' - {} \;
-  cp "$here/gpu.sh" "$here/gpu-table.py" \
-    "$here/../check/cuda/overflow-model.py" "$out/"
+  commit > "$out/commit"
 }
 
 if [ "${1:-}" = --pack ]; then
   pack "$2" "$3"
   exit
 fi
+figures_only=
+if [ "${1:-}" = --figures ]; then
+  figures_only=yes
+  shift
+fi
+if [ $# -lt 2 ]; then
+  sed -n 's/^# usage: /usage: /p' "$0" >&2
+  exit 2
+fi
 
 build=$(cd "$1" && pwd) model=$(realpath "$2") shared=${3:-}
+small=$root/ext/mt3/data/gst-mt3/model.safetensors
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failed=0
+out=${4:-$work/out}
+mkdir -p "$out"
+failed=()
 
 # What needs a build, and what came along.
 if [ -f "$build/build.ninja" ] && command -v meson > /dev/null; then
@@ -72,45 +90,66 @@ if [ -d "$build/plugins" ]; then
 fi
 export GST_REGISTRY=$work/registry GST_REGISTRY_FORK=no
 export GST_MT3_MODULE_DIR=$build/ext/mt3/engine/cuda
-overflow=$here/../check/cuda/overflow-model.py
-[ -f "$overflow" ] || overflow=$here/overflow-model.py
+
+# ---------------------------------------------------------------- steps
+
+report () { # NAME RESULT
+  [ "$2" -eq 0 ] && return
+  echo "FAILED: $1"
+  failed+=("$1")
+}
 
 step () { # NAME COMMAND...
   local name=$1
   shift
   echo "== $name ($SECONDS s)"
-  "$@" || { echo "FAILED: $name"; failed=1; }
+  "$@"
+  report "$name" $?
 }
 
-# Steps that may share the device: begun at once, told of one by one.
-names=() outputs=() processes=()
+# Steps that may share the device: so many at once, told of as they end.
+at_once=10
+declare -A names=() outputs=()
 begin () { # NAME COMMAND...
   local output
-  output=$(mktemp -p "$work")
-  names+=("$1") outputs+=("$output")
+  [ ${#names[@]} -lt $at_once ] || finish_one
+  output=$out/$(tr -cs '[:alnum:]\n' - <<< "$1").log
+  local name=$1
   shift
   "$@" > "$output" 2>&1 &
-  processes+=($!)
+  names[$!]=$name outputs[$!]=$output
+}
+
+finish_one () {
+  local process result
+  wait -n -p process "${!names[@]}"
+  result=$?
+  echo "== ${names[$process]} ($SECONDS s)"
+  if [ $result -eq 0 ]; then
+    tail -n 2 "${outputs[$process]}"
+  else
+    cat "${outputs[$process]}"
+  fi
+  report "${names[$process]}" $result
+  unset "names[$process]" "outputs[$process]"
 }
 
 finish () {
-  local i
-  for i in "${!names[@]}"; do
-    step "${names[i]}" wait "${processes[i]}"
-    cat "${outputs[i]}"
-  done
+  while [ ${#names[@]} -gt 0 ]; do finish_one; done
 }
 
 # Python may be linked to other libraries than those that came along.
 python () { env -u LD_LIBRARY_PATH python3 "$@"; }
 
+has_python () { python -c "import $1" 2> /dev/null; }
+
 # ------------------------------------------------------------- measurements
 
-bench () { # FIGURES OPTION...
-  local figures=$1
-  shift
+bench () { # FIGURES MODEL OPTION...
+  local figures=$1 model=$2
+  shift 2
   "$build/tests/benchmarks/mt3-bench" -m "$model" -d cuda \
-    -j "$work/$figures.json" "$@"
+    -j "$out/$figures.json" "$@"
 }
 
 # With the plugin; mt3-bench-element is linked with the element itself.
@@ -123,7 +162,7 @@ bench_element () { # FIGURES OPTION...
   local figures=$1
   shift
   "$build/tests/benchmarks/mt3-bench-element" -m "$model" -d cuda \
-    -j "$work/$figures.json" "$@"
+    -j "$out/$figures.json" "$@"
 }
 
 # Windows with the reference's tokens, of all recordings but the long one;
@@ -131,22 +170,22 @@ bench_element () { # FIGURES OPTION...
 bench_recordings () { # PRECISION
   local clip i=0 processes=() result=0
   for clip in "$shared"/eval/dev/*; do
-    bench "recording-$i" -p "$1" -b 32 -r 1 -g "$clip/tokens.json" \
+    bench "recording-$i" "$model" -p "$1" -b 32 -r 1 -g "$clip/tokens.json" \
       "$clip/audio.flac" > "$work/recording-$i" 2>&1 &
     processes+=($!)
     [ $((++i)) -le 5 ] || wait "${processes[i - 6]}" || result=1
   done
-  for i in "${processes[@]: -5}"; do
+  for i in "${processes[@]:i > 5 ? i - 5 : 0}"; do
     wait "$i" || result=1
   done
-  grep -h 'identical$\|mt3-bench:' "$work"/recording-*
+  grep -h 'identical$\|mt3-bench:' "$work"/recording-* | sort | uniq -c
   return $result
 }
 
 # What the whole device holds, in MiB.
 device_memory () {
   nvidia-smi --id="${CUDA_VISIBLE_DEVICES:-0}" --query-gpu=memory.used \
-    --format=csv,noheader,nounits
+    --format=csv,noheader,nounits | head -n 1
 }
 
 bench_live () {
@@ -157,7 +196,7 @@ bench_live () {
     "$shared/eval/dev/openmsx_city_blues_redfarn/audio.flac" || return 1
   wait
   read -r during < "$work/during"
-  echo "$((during - before))" > "$work/device-memory"
+  echo "$((during - before))" > "$out/device-memory"
 }
 
 # From the start of a process to the first byte of live MIDI. What reads it
@@ -172,31 +211,92 @@ first_note () { # CLIP
   end=$(date +%s%N)
   exec 3<&-
   wait $!
-  echo "$(((end - start) / 1000000)) ms" | tee "$work/first-note"
+  echo "$(((end - start) / 1000000)) ms" | tee "$out/first-note"
+}
+
+# All recordings at once, in one process: $out/NAME/CLIP/audio.mid
+transcribe () { # NAME MODEL DEVICE PRECISION
+  local clip name pipeline=()
+  for clip in "$shared"/eval/*/*/audio.flac; do
+    name=$(dirname "${clip#"$shared/eval/"}")
+    mkdir -p "$out/$1/$name"
+    pipeline+=(filesrc location="$clip" ! flacparse ! flacdec
+      ! mt3transcribe model-file="$2" device="$3" precision="$4"
+      ! filesink location="$out/$1/$name/audio.mid")
+  done
+  (launch "${pipeline[@]}")
+}
+
+# Whether the CPU and the GPU write the same files.
+same_files () { # NAME NAME
+  diff -rq "$out/$1" "$out/$2" &&
+    echo "$(find "$out/$1" -name audio.mid | wc -l) files are the same"
+}
+
+notes () {
+  transcribe notes-exact "$model" cuda exact &&
+    transcribe notes-fast "$model" cuda fast &&
+    transcribe small-exact "$small" cuda exact &&
+    transcribe small-fast "$small" cuda fast || return 1
+  if ! has_python mir_eval || ! has_python mido; then
+    echo "no mir_eval or mido here: gpu-notes.py scores $out"
+    return
+  fi
+  python "$here/gpu-notes.py" "$shared/eval" "$out"
+}
+
+small_as_cpu () {
+  transcribe small-cpu "$small" cpu exact && same_files small-cpu small-exact
+}
+
+torch () { # DTYPE
+  python "$here/torch-graphs.py" --dtype "$1" --json "$out/torch-$1.json" \
+    "$model" "$work/long.raw" "$shared/eval/long/keep_on_rolling/tokens.json"
+}
+
+measure_torch () {
+  if ! has_python torch; then
+    echo "no PyTorch here"
+    return
+  fi
+  (launch filesrc location="$shared/eval/long/keep_on_rolling/audio.flac" \
+    ! flacparse ! flacdec ! filesink location="$work/long.raw") &&
+    torch bfloat16 && torch float32
 }
 
 measure () {
   local long=$shared/eval/long/keep_on_rolling precision
+  (launch fakesrc num-buffers=0 ! fakesink) # makes the registry
   for precision in fast exact; do
-    step "180 s, $precision" bench $precision -p $precision -r 5 \
+    step "180 s, $precision" bench $precision "$model" -p $precision -r 5 \
       -g "$long/tokens.json" "$long/audio.flac"
   done
-  step "one window alone" bench window -p fast -w 20 -r 5 "$long/audio.flac"
-  step "2,000 windows queued" bench queue -p fast -q 2000 -r 3 \
+  step "one window alone" bench window "$model" -p fast -w 20 -r 5 \
+    "$long/audio.flac"
+  step "2,000 windows queued" bench queue "$model" -p fast -q 2000 -r 3 \
     "$long/audio.flac"
   step "180 s through a pipeline" bench_element file -p fast -r 7 \
     "$long/audio.flac"
-  (launch fakesrc num-buffers=0 ! fakesink) # makes the registry
   step "first note of a process" first_note "$long/audio.flac"
   step "500 live elements" bench_live
   step "recordings, fast" bench_recordings fast
-  step "table" python "$table" "$work"
+  step "notes of all recordings" notes
+  for precision in fast exact; do
+    step "mt3-small, 180 s, $precision" bench small-$precision "$small" \
+      -p $precision -r 5 "$long/audio.flac"
+  done
+  step "mt3-small, 2,000 windows queued" bench small-queue "$small" -p fast \
+    -q 2000 -r 3 "$long/audio.flac"
+  step "PyTorch" measure_torch
+  step "mt3-small, the CPU's files" small_as_cpu
+  step "table" python "$here/gpu-table.py" "$out"
 }
 
 # ------------------------------------------------------------------- checks
 
 make_models () {
   local make=$build/tests/data-tools/mt3-make-model
+  local overflow=$here/../check/cuda/overflow-model.py
   "$make" --layers 2 --d-model 128 --heads 2 --d-ff 128 \
     --output "$work/tiny.safetensors" &&
     "$make" --layers 3 --d-model 320 --heads 5 --d-ff 768 \
@@ -207,55 +307,75 @@ make_models () {
     python "$overflow" "$model" "$work/large-overflow.safetensors"
 }
 
-check_golden () {
+unpack_golden () {
   python -c "
 import numpy, sys
 for name, array in numpy.load(sys.argv[1]).items():
     array.astype('<f4').tofile(f'{sys.argv[2]}/{name}.f32')
-" "$shared/reference/golden.npz" "$work" &&
-    "$build/tests/check/cuda/gpu-golden" "$model" "$work"
-}
-
-check_failures () {
-  "$build/tests/check/cuda/gpu-failure" "$work/tiny.safetensors" \
-    "$work/large-overflow.safetensors"
+" "$shared/reference/golden.npz" "$work"
 }
 
 # A kernel that waits for itself would wait for ever.
-parity () { timeout 200 "$build/tests/check/cuda/gpu-parity" "$@"; }
+check_program () { # NAME ARGUMENT...
+  local name=$1
+  shift
+  timeout 200 "$build/tests/check/cuda/$name" "$@"
+}
 
-sanitize () { # TOOL
-  timeout 300 compute-sanitizer --tool "$1" --error-exitcode 9 \
-    "$build/tests/check/cuda/gpu-parity" "$work/tiny.safetensors" 2 3 2 \
-    > "$work/$1" 2>&1
-  local result=$?
-  tail -n 1 "$work/$1"
-  [ $result -eq 0 ] || grep -m 20 '=========' "$work/$1"
+# Windows of a small model, few and so many that every kernel for many rows has
+# work; and the programs that check kernels one by one.
+sanitize () { # TOOL NAME ARGUMENT...
+  local tool=$1 name=$2 log result
+  shift 2
+  log=$(mktemp -p "$work")
+  CK_FORK=no MT3_TEST_UNTIMED=1 timeout 300 compute-sanitizer --tool "$tool" \
+    --error-exitcode 9 "$build/tests/check/cuda/$name" "$@" > "$log" 2>&1
+  result=$?
+  [ $result -eq 0 ] || grep -m 40 '=========\|FAILED' "$log"
+  tail -n 1 "$log"
   return $result
 }
 
 check () {
-  local kernels tool
+  local tool
   step "models to check with" make_models
-  step "several devices" "$build/tests/check/cuda/gpu-devices" "$model"
-  step "a full device, a lost device" check_failures
-  [ -z "$shared" ] || begin "golden tensors" check_golden
-  for kernels in gemm attention decode; do
-    begin "kernels: $kernels" "$build/tests/check/cuda/gpu-$kernels"
+  step "several devices" check_program gpu-devices "$model"
+  step "a full device, a lost device" check_program gpu-failure \
+    "$work/tiny.safetensors" "$work/large-overflow.safetensors"
+  if [ -n "$shared" ] && unpack_golden; then
+    begin "golden tensors" check_program gpu-golden "$model" "$work"
+  fi
+  for tool in gemm attention decode; do
+    begin "kernels: $tool" check_program gpu-$tool
   done
-  begin "parity, random weights" parity "$work/tiny.safetensors"
-  begin "parity, our own model's widths" parity "$work/narrow.safetensors"
-  begin "parity, overflow" parity "$work/overflow.safetensors" 12 40
-  begin "parity, the model" parity "$model" 50 60
+  begin "parity, random weights" check_program gpu-parity \
+    "$work/tiny.safetensors"
+  begin "parity, our own model's widths" check_program gpu-parity \
+    "$work/narrow.safetensors"
+  begin "parity, overflow" check_program gpu-parity \
+    "$work/overflow.safetensors" 12 40
+  begin "parity, mt3-small" check_program gpu-parity "$small" 50 60
+  begin "parity, MT3" check_program gpu-parity "$model" 50 60
   for tool in memcheck racecheck initcheck synccheck; do
-    begin "compute-sanitizer $tool" sanitize $tool
+    begin "$tool, two windows" sanitize $tool gpu-parity \
+      "$work/tiny.safetensors" 2 3 2
+    begin "$tool, 200 windows" sanitize $tool gpu-parity \
+      "$work/tiny.safetensors" 200 2 2
+    begin "$tool, decode's kernels" sanitize $tool gpu-decode
+    begin "$tool, products" sanitize $tool gpu-gemm
+    begin "$tool, attention" sanitize $tool gpu-attention
+    [ -z "$shared" ] ||
+      begin "$tool, golden tensors" sanitize $tool gpu-golden "$model" "$work"
   done
   finish
 }
 
-nvidia-smi -L
-table=$here/gpu-table.py
+echo "gst-mt3 $(cat "$build/commit" 2> /dev/null || commit), $(date -u +%F\ %R)"
+nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 [ -z "$shared" ] || measure
-check
-[ $failed -eq 0 ] && echo "all checks passed" || echo "some checks FAILED"
-exit $failed
+[ -n "$figures_only" ] || check
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'FAILED: %s\n' "${failed[@]}"
+  exit 1
+fi
+echo "all checks passed ($SECONDS s)"

@@ -164,6 +164,8 @@ time_launch (cudaError_t (*launch) (gconstpointer data), gconstpointer data)
   cudaEvent_t from, to;
   gfloat best = G_MAXFLOAT;
 
+  if (g_getenv ("MT3_TEST_UNTIMED") != NULL)
+    return 0.0;
   check_cuda (cudaEventCreate (&from));
   check_cuda (cudaEventCreate (&to));
   for (guint round = 0; round < 3; round++) {

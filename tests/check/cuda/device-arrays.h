@@ -45,7 +45,9 @@ Mt3CudaPlanes weight_panels (gfloat *w, gsize k, gsize n, gboolean exact);
 gpointer cache_values (gfloat *values, gsize n, gboolean exact);
 gfloat *read_cache (gconstpointer cache, gsize n, gboolean exact);
 
-/* Microseconds of one launch, the fastest of three times twenty. */
+/* Microseconds of one launch, the fastest of three times twenty. 0, and no
+ * launch, where MT3_TEST_UNTIMED is set: under a tool that watches every
+ * access. */
 gdouble time_launch (
     cudaError_t (*launch) (gconstpointer data), gconstpointer data);
 
