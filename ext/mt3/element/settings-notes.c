@@ -99,7 +99,9 @@ gst_mt3_note_settings_install_sampling (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_TEMPERATURE,
       g_param_spec_double ("temperature", "Temperature",
-          "Temperature of the draw of tokens (0 = always the most probable)",
+          "Draw tokens, the more freely the higher (0 = take the most "
+          "probable, "
+          "which is the most accurate)",
           0.0, MAX_TEMPERATURE, DEFAULT_TEMPERATURE, FLAGS));
 
   /**
@@ -111,8 +113,9 @@ gst_mt3_note_settings_install_sampling (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_TOP_K,
       g_param_spec_uint ("top-k", "Top k",
-          "Draw among so many of the most probable tokens (0 = all)", 0,
-          MAX_TOP_K, DEFAULT_TOP_K, FLAGS));
+          "With a temperature: draw among so many of the most probable tokens "
+          "(0 = all)",
+          0, MAX_TOP_K, DEFAULT_TOP_K, FLAGS));
 
   /**
    * GstMt3Transcribe:top-p:
@@ -124,8 +127,8 @@ gst_mt3_note_settings_install_sampling (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_TOP_P,
       g_param_spec_double ("top-p", "Top p",
-          "Draw among the fewest tokens that together are this probable "
-          "(1 = all)",
+          "With a temperature: draw among the fewest tokens that together are "
+          "this probable (1 = all)",
           0.0, 1.0, DEFAULT_TOP_P, FLAGS));
 
   /**
@@ -137,7 +140,8 @@ gst_mt3_note_settings_install_sampling (GObjectClass *klass, guint first)
    * Since: 0.1
    */
   g_object_class_install_property (klass, first + PROP_SEED,
-      g_param_spec_uint64 ("seed", "Seed", "Seed of the draw of tokens", 0,
+      g_param_spec_uint64 ("seed", "Seed",
+          "With a temperature: the same seed writes the same notes", 0,
           G_MAXUINT64, DEFAULT_SEED, FLAGS));
 }
 
@@ -162,8 +166,9 @@ gst_mt3_note_settings_install_search (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_BEAM_SIZE,
       g_param_spec_uint ("beam-size", "Beam size",
-          "Texts that a search keeps at a time, on the CPU (1 = no search)", 1,
-          MT3_MAX_BEAMS, DEFAULT_BEAM_SIZE, READY_FLAGS));
+          "Beams of a search for the most probable notes of a window; slower, "
+          "and on the CPU alone (1 = no search)",
+          1, MT3_MAX_BEAMS, DEFAULT_BEAM_SIZE, READY_FLAGS));
 
   /**
    * GstMt3Transcribe:beam-alpha:
@@ -176,7 +181,7 @@ gst_mt3_note_settings_install_search (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_BEAM_ALPHA,
       g_param_spec_double ("beam-alpha", "Beam alpha",
-          "How much a search favours longer texts (0 = not)", 0.0,
+          "How much a search with beams favours more notes (0 = not)", 0.0,
           MAX_BEAM_ALPHA, DEFAULT_BEAM_ALPHA, FLAGS));
 }
 
@@ -205,9 +210,8 @@ gst_mt3_note_settings_install_limits (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_PROGRAMS,
       g_param_spec_string ("programs", "Programs",
-          "Instruments that are allowed, by General MIDI name, class or "
-          "number, "
-          "and drums (unset = all)",
+          "The only instruments there are, by General MIDI name, class or "
+          "number, such as piano,Violin,32-39,drums (unset = all)",
           NULL, FLAGS));
 
   /**
@@ -222,8 +226,8 @@ gst_mt3_note_settings_install_limits (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_SILENCE_THRESHOLD,
       g_param_spec_double ("silence-threshold", "Silence threshold",
-          "Do not decode windows with a peak below, in dBFS (-200 = decode "
-          "all)",
+          "Save the work on windows with a peak below, in dBFS: they count as "
+          "silent (-200 = decode all)",
           SILENCE_OFF, 0.0, DEFAULT_SILENCE_THRESHOLD, FLAGS));
 }
 
@@ -265,8 +269,9 @@ gst_mt3_note_settings_install_shaping (GObjectClass *klass, guint first)
    */
   g_object_class_install_property (klass, first + PROP_MIN_DURATION,
       g_param_spec_uint64 ("min-duration", "Minimum duration",
-          "Leave out notes shorter than so many nanoseconds", 0,
-          MAX_MIN_DURATION, DEFAULT_MIN_DURATION, READY_FLAGS));
+          "Leave out pitched notes shorter than so many nanoseconds; live, the "
+          "latency grows by it",
+          0, MAX_MIN_DURATION, DEFAULT_MIN_DURATION, READY_FLAGS));
 
   /**
    * GstMt3Transcribe:velocity:

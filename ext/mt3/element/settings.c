@@ -118,7 +118,7 @@ gst_mt3_settings_install_engine (GObjectClass *klass)
   g_object_class_install_property (klass, PROP_MODEL_FILE,
       g_param_spec_string ("model-file", "Model file",
           "T5X checkpoint directory, safetensors or PyTorch file (unset = "
-          "search)",
+          "GST_MT3_MODEL, else the installed one)",
           NULL, FLAGS | GST_PARAM_MUTABLE_PLAYING));
 
   /**
@@ -137,12 +137,16 @@ gst_mt3_settings_install_engine (GObjectClass *klass)
   /**
    * GstMt3Transcribe:cuda-device-id:
    *
+   * Counted from 0 among the GPUs that CUDA shows to the process
+   * (CUDA_VISIBLE_DEVICES).
+   *
    * Since: 0.1
    */
   g_object_class_install_property (klass, PROP_CUDA_DEVICE_ID,
       g_param_spec_uint ("cuda-device-id", "CUDA device id",
-          "Which GPU runs the network", 0, MAX_CUDA_DEVICES,
-          DEFAULT_CUDA_DEVICE_ID, FLAGS | GST_PARAM_MUTABLE_READY));
+          "Which GPU runs the network, as CUDA numbers them", 0,
+          MAX_CUDA_DEVICES, DEFAULT_CUDA_DEVICE_ID,
+          FLAGS | GST_PARAM_MUTABLE_READY));
 
   /**
    * GstMt3Transcribe:precision:
@@ -180,8 +184,10 @@ gst_mt3_settings_install_engine (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_BATCH_SIZE,
       g_param_spec_uint ("batch-size", "Batch size",
-          "Windows of 2 seconds decoded at once (0 = what suits the device)", 0,
-          MAX_BATCH_SIZE, DEFAULT_BATCH_SIZE, FLAGS | GST_PARAM_MUTABLE_READY));
+          "Windows of 2 seconds decoded at once: fewer take less memory (0 = "
+          "what suits the device)",
+          0, MAX_BATCH_SIZE, DEFAULT_BATCH_SIZE,
+          FLAGS | GST_PARAM_MUTABLE_READY));
 }
 
 guint
@@ -200,8 +206,8 @@ gst_mt3_settings_install (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_UPDATE_INTERVAL,
       g_param_spec_uint64 ("update-interval", "Update interval",
-          "Rewrite the unfinished file every so many nanoseconds of audio "
-          "(0 = only at the end)",
+          "Rewrite the unfinished file every so many nanoseconds of audio, so "
+          "that a crash loses little (0 = only at the end)",
           0, G_MAXUINT64, DEFAULT_UPDATE_INTERVAL,
           FLAGS | GST_PARAM_MUTABLE_PLAYING));
 
@@ -217,7 +223,8 @@ gst_mt3_settings_install (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_POST_MESSAGES,
       g_param_spec_boolean ("post-messages", "Post messages",
-          "Post an element message mt3-notes for every window with notes",
+          "Post an element message mt3-notes for every window in which notes "
+          "begin or end",
           DEFAULT_POST_MESSAGES, FLAGS | GST_PARAM_MUTABLE_PLAYING));
 
   /**
@@ -231,7 +238,8 @@ gst_mt3_settings_install (GObjectClass *klass)
    */
   g_object_class_install_property (klass, PROP_MIDI_TICKS,
       g_param_spec_boolean ("midi-ticks", "MIDI ticks",
-          "Send a tick every 10 ms between the notes of live MIDI",
+          "Send a tick every 10 ms between the notes of live MIDI, which "
+          "fluiddec needs to play evenly",
           DEFAULT_MIDI_TICKS, FLAGS | GST_PARAM_MUTABLE_READY));
 
   return gst_mt3_note_settings_install (klass, N_PROPERTIES);
