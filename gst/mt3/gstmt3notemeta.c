@@ -189,6 +189,21 @@ gst_mt3_note_meta_get_info (void)
 }
 
 /**
+ * gst_mt3_init:
+ *
+ * Makes the meta known to GStreamer, which must be initialized. Only who
+ * receives buffers from another process needs this, before the first of them:
+ * metas that are not known then are left out. It may be called again.
+ *
+ * Since: 0.1
+ */
+void
+gst_mt3_init (void)
+{
+  gst_mt3_note_meta_get_info ();
+}
+
+/**
  * gst_buffer_add_mt3_note_meta:
  * @buffer: (transfer none): a writable buffer
  * @note: a note

@@ -35,6 +35,9 @@ GST_MT3_API
 const GstMetaInfo *gst_mt3_note_meta_get_info (void);
 
 GST_MT3_API
+void gst_mt3_init (void);
+
+GST_MT3_API
 GstMt3NoteMeta *gst_buffer_add_mt3_note_meta (
     GstBuffer *buffer, const GstMt3Note *note);
 

@@ -145,9 +145,7 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
 {
   gst_mt3_transcribe_end_progress (self, GST_PROGRESS_TYPE_CANCELED);
   gst_mt3_transcribe_reset_notes (self);
-  if (self->output)
-    self->output->free (self->output);
-  self->output = NULL;
+  g_clear_pointer (&self->output, gst_mt3_output_free);
   g_clear_pointer (&self->messages, gst_mt3_note_messages_free);
   self->duration = 0;
 

@@ -106,7 +106,7 @@ static GstBuffer *
 gst_mt3_midi_event_output_message (GstMt3MidiEventOutput *self,
     GstClockTime position, const guint8 *bytes, gsize size)
 {
-  GstBuffer *buffer = gst_buffer_new_memdup (bytes, size);
+  GstBuffer *buffer = gst_mt3_output_new_buffer (&self->output, bytes, size);
 
   GST_BUFFER_PTS (buffer) = self->last_pts;
   if (self->output.context.references)
@@ -368,10 +368,15 @@ gst_mt3_midi_event_output_new (const GstMt3OutputContext *context)
 {
   GstMt3MidiEventOutput *self = g_new0 (GstMt3MidiEventOutput, 1);
 
-  self->output = (GstMt3Output){*context, gst_mt3_midi_event_output_open,
-      gst_mt3_midi_event_output_note, gst_mt3_midi_event_output_discont,
-      gst_mt3_midi_event_output_advance, gst_mt3_midi_event_output_finish,
-      gst_mt3_midi_event_output_free};
+  self->output = (GstMt3Output){
+      .context = *context,
+      .open = gst_mt3_midi_event_output_open,
+      .note = gst_mt3_midi_event_output_note,
+      .discont = gst_mt3_midi_event_output_discont,
+      .advance = gst_mt3_midi_event_output_advance,
+      .finish = gst_mt3_midi_event_output_finish,
+      .free = gst_mt3_midi_event_output_free,
+  };
   self->events = g_sequence_new (g_free);
   self->channels = mt3_midi_channels_new ();
   self->sounding = g_hash_table_new_full (

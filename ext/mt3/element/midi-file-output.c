@@ -106,13 +106,15 @@ gst_mt3_midi_file_output_pad (GstMt3MidiFileOutput *self, GByteArray *file)
 
 /* Takes @file, which lies at @offset of the sink's. */
 static GstBuffer *
-new_buffer (GByteArray *file, gsize offset)
+gst_mt3_midi_file_output_buffer (
+    GstMt3MidiFileOutput *self, GByteArray *file, gsize offset)
 {
-  g_autoptr (GBytes) bytes = g_byte_array_free_to_bytes (file);
-  GstBuffer *buffer = gst_buffer_new_wrapped_bytes (bytes);
+  GstBuffer *buffer =
+      gst_mt3_output_new_buffer (&self->output, file->data, file->len);
 
   GST_BUFFER_OFFSET (buffer) = offset;
-  GST_BUFFER_OFFSET_END (buffer) = offset + gst_buffer_get_size (buffer);
+  GST_BUFFER_OFFSET_END (buffer) = offset + file->len;
+  g_byte_array_unref (file);
 
   return buffer;
 }
@@ -126,7 +128,7 @@ gst_mt3_midi_file_output_reserve (GstMt3MidiFileOutput *self, gsize size)
   GstBuffer *buffer;
 
   append_pad_chunk (pad, size - self->written);
-  buffer = new_buffer (pad, self->written);
+  buffer = gst_mt3_midi_file_output_buffer (self, pad, self->written);
   GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_SYNC_AFTER);
   gst_mt3_midi_file_output_push_segment (self, self->written);
 
@@ -154,7 +156,7 @@ gst_mt3_midi_file_output_push (GstMt3MidiFileOutput *self)
   GST_DEBUG_OBJECT (self->output.context.srcpad, "%u notes in %u bytes",
       self->notes->len, file->len);
 
-  buffer = new_buffer (file, 0);
+  buffer = gst_mt3_midi_file_output_buffer (self, file, 0);
   for (guint i = 0; i < self->notes->len; i++)
     gst_mt3_output_attach (buffer, &notes[i], self->output.context.stream_time);
 
@@ -212,10 +214,15 @@ gst_mt3_midi_file_output_new (const GstMt3OutputContext *context)
 {
   GstMt3MidiFileOutput *self = g_new0 (GstMt3MidiFileOutput, 1);
 
-  self->output = (GstMt3Output){*context, gst_mt3_midi_file_output_open,
-      gst_mt3_midi_file_output_note, gst_mt3_midi_file_output_discont,
-      gst_mt3_midi_file_output_advance, gst_mt3_midi_file_output_finish,
-      gst_mt3_midi_file_output_free};
+  self->output = (GstMt3Output){
+      .context = *context,
+      .open = gst_mt3_midi_file_output_open,
+      .note = gst_mt3_midi_file_output_note,
+      .discont = gst_mt3_midi_file_output_discont,
+      .advance = gst_mt3_midi_file_output_advance,
+      .finish = gst_mt3_midi_file_output_finish,
+      .free = gst_mt3_midi_file_output_free,
+  };
   self->title = g_strdup (context->title);
   self->output.context.title = self->title;
   self->notes = g_array_new (FALSE, TRUE, sizeof (Mt3Note));

@@ -21,6 +21,42 @@ gst_mt3_output_new (const gchar *media_type, const GstMt3OutputContext *context)
 }
 
 void
+gst_mt3_output_free (GstMt3Output *output)
+{
+  gst_clear_object (&output->allocator);
+  output->free (output);
+}
+
+void
+gst_mt3_output_choose_memory (GstMt3Output *output, GstCaps *caps)
+{
+  GstQuery *query = gst_query_new_allocation (caps, FALSE);
+
+  gst_clear_object (&output->allocator);
+  if (gst_pad_peer_query (output->context.srcpad, query) &&
+      gst_query_get_n_allocation_params (query) > 0)
+    gst_query_parse_nth_allocation_param (
+        query, 0, &output->allocator, &output->memory);
+  gst_query_unref (query);
+}
+
+GstBuffer *
+gst_mt3_output_new_buffer (
+    GstMt3Output *output, gconstpointer bytes, gsize size)
+{
+  GstBuffer *buffer = NULL;
+
+  if (output->allocator)
+    buffer = gst_buffer_new_allocate (output->allocator, size, &output->memory);
+  /* Where there is none of it left, downstream decides. */
+  if (!buffer)
+    return gst_buffer_new_memdup (bytes, size);
+  gst_buffer_fill (buffer, 0, bytes, size);
+
+  return buffer;
+}
+
+void
 gst_mt3_output_find_time (const GstMt3OutputContext *context,
     GstClockTime position, GstMt3TimeAnchor *anchor)
 {

@@ -60,9 +60,12 @@ typedef struct {
  *   often, in nanoseconds of audio, what is provisional may be pushed; 0 is
  *   never
  * @finish: no note follows, and the audio ends at @seconds; pushes what is left
+ * @free: of what the output itself holds; see gst_mt3_output_free()
  */
 struct _GstMt3Output {
   GstMt3OutputContext context;
+  GstAllocator *allocator; /* NULL: memory like any other */
+  GstAllocationParams memory;
 
   void (*open) (GstMt3Output *output);
   void (*note) (GstMt3Output *output, const Mt3Note *note, gboolean ended);
@@ -76,6 +79,15 @@ struct _GstMt3Output {
 /* The output that makes @media_type, one of the source pad's template. */
 GstMt3Output *gst_mt3_output_new (
     const gchar *media_type, const GstMt3OutputContext *context);
+void gst_mt3_output_free (GstMt3Output *output);
+
+/* Once @caps are on the source pad: buffers will lie where downstream wants
+ * them, in memory that crosses processes, say. */
+void gst_mt3_output_choose_memory (GstMt3Output *output, GstCaps *caps);
+
+/* For outputs: a buffer there, with a copy of @bytes. */
+GstBuffer *gst_mt3_output_new_buffer (
+    GstMt3Output *output, gconstpointer bytes, gsize size);
 
 /* audio/midi: a Standard MIDI File, midi-file-output.c. */
 GstMt3Output *gst_mt3_midi_file_output_new (const GstMt3OutputContext *context);

@@ -149,6 +149,7 @@ gst_mt3_transcribe_open_output (GstMt3Transcribe *self)
   GST_INFO_OBJECT (self, "output is %" GST_PTR_FORMAT, caps);
   self->output = gst_mt3_output_new (
       gst_structure_get_name (gst_caps_get_structure (caps, 0)), &context);
+  gst_mt3_output_choose_memory (self->output, caps);
   self->messages = gst_mt3_note_messages_new (&context);
   self->output->open (self->output);
   ret = GST_FLOW_OK;

@@ -19,7 +19,7 @@ cycle (void)
 {
   g_autofree gchar *line = g_strdup_printf (
       "audiotestsrc num-buffers=4 samplesperbuffer=4000 ! "
-      "audio/x-raw, rate=16000 ! mt3transcribe model-file=%s threads=2 "
+      "audio/x-raw, rate=16000 ! mt3transcribe model-file=\"%s\" threads=2 "
       "max-tokens=4 ! fakesink",
       g_getenv ("MT3_TINY_MODEL"));
   GstElement *pipeline = gst_parse_launch (line, NULL);

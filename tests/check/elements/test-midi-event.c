@@ -61,7 +61,7 @@ setup (void)
 static void
 teardown (void)
 {
-  output->free (output);
+  gst_mt3_output_free (output);
   gst_mt3_time_map_free (times);
   gst_pad_set_active (pad, FALSE);
   gst_pad_set_active (sink, FALSE);

@@ -68,7 +68,7 @@ setup (void)
 static void
 teardown (void)
 {
-  output->free (output);
+  gst_mt3_output_free (output);
   g_ptr_array_unref (files);
   gst_pad_set_active (pad, FALSE);
   gst_pad_set_active (sink, FALSE);

@@ -196,7 +196,7 @@ static void
 check_model_error (const gchar *model)
 {
   GstElement *pipeline = launch ("audiotestsrc num-buffers=10 ! "
-                                 "mt3transcribe model-file=%s ! fakesink",
+                                 "mt3transcribe model-file=\"%s\" ! fakesink",
       model);
   GstMessage *message = play (pipeline);
   g_autoptr (GError) error = NULL;
@@ -377,10 +377,10 @@ GST_END_TEST
 
 GST_START_TEST (for_a_search_auto_is_the_cpu_and_stats_say_why)
 {
-  GstElement *pipeline =
-      launch ("audiotestsrc num-buffers=10 ! mt3transcribe name=mt3 "
-              "model-file=%s max-tokens=20 beam-size=2 batch-size=1 ! fakesink",
-          tiny_model ());
+  GstElement *pipeline = launch (
+      "audiotestsrc num-buffers=10 ! mt3transcribe name=mt3 "
+      "model-file=\"%s\" max-tokens=20 beam-size=2 batch-size=1 ! fakesink",
+      tiny_model ());
   GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), "mt3");
   g_autoptr (GstStructure) stats = NULL;
   GstBus *bus = gst_element_get_bus (pipeline);
@@ -407,7 +407,7 @@ GST_END_TEST
 GST_START_TEST (a_search_on_cuda_is_an_error_that_names_the_cpu)
 {
   GstElement *pipeline =
-      launch ("audiotestsrc num-buffers=10 ! mt3transcribe model-file=%s "
+      launch ("audiotestsrc num-buffers=10 ! mt3transcribe model-file=\"%s\" "
               "device=cuda beam-size=2 ! fakesink",
           tiny_model ());
   GstMessage *message = play (pipeline);
@@ -429,7 +429,7 @@ GST_END_TEST
 
 #define MUSIC                                                                  \
   "audiotestsrc wave=saw samplesperbuffer=1600 num-buffers=%d ! "              \
-  "audio/x-raw, rate=16000 ! mt3transcribe model-file=%s max-tokens=20 "       \
+  "audio/x-raw, rate=16000 ! mt3transcribe model-file=\"%s\" max-tokens=20 "   \
   "threads=1 "
 
 GST_START_TEST (updates_end_in_the_same_file)
@@ -440,8 +440,8 @@ GST_START_TEST (updates_end_in_the_same_file)
   gsize first_size, second_size;
 
   play_to_eos (
-      launch (MUSIC "! filesink location=%s", 50, tiny_model (), once));
-  play_to_eos (launch (MUSIC "update-interval=1 ! filesink location=%s", 50,
+      launch (MUSIC "! filesink location=\"%s\"", 50, tiny_model (), once));
+  play_to_eos (launch (MUSIC "update-interval=1 ! filesink location=\"%s\"", 50,
       tiny_model (), often));
   fail_unless (g_file_get_contents (once, &first, &first_size, NULL));
   fail_unless (g_file_get_contents (often, &second, &second_size, NULL));
@@ -457,7 +457,7 @@ GST_START_TEST (updates_survive_a_stop)
   g_autofree gchar *path = file_in_folder ("stopped.mid");
   GstElement *pipeline =
       launch (MUSIC "update-interval=1 ! filesink buffer-mode=unbuffered "
-                    "location=%s",
+                    "location=\"%s\"",
           1000000, tiny_model (), path);
   GStatBuf status = {0};
 

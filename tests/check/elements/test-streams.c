@@ -27,7 +27,7 @@ new_pipeline (guint i, guint n_buffers)
   GError *error = NULL;
   g_autofree gchar *line = g_strdup_printf (
       "audiotestsrc wave=saw freq=%u samplesperbuffer=1600 num-buffers=%u ! "
-      "audio/x-raw, rate=16000 ! mt3transcribe name=mt3 model-file=%s "
+      "audio/x-raw, rate=16000 ! mt3transcribe name=mt3 model-file=\"%s\" "
       "max-tokens=40 threads=1 batch-size=8 ! fakesink name=sink "
       "enable-last-sample=true",
       100 + 37 * i, n_buffers, model ("MT3_TINY_MODEL"));
@@ -219,7 +219,7 @@ new_live_pipeline (guint n_buffers)
   GError *error = NULL;
   g_autofree gchar *line = g_strdup_printf (
       "audiotestsrc is-live=true wave=saw samplesperbuffer=160 num-buffers=%u "
-      "! audio/x-raw, rate=16000 ! mt3transcribe name=mt3 model-file=%s "
+      "! audio/x-raw, rate=16000 ! mt3transcribe name=mt3 model-file=\"%s\" "
       "max-tokens=3 threads=1 ! audio/x-midi-event ! fakesink sync=true",
       n_buffers, model ("MT3_TINY_SHORT_MODEL"));
   GstElement *pipeline = gst_parse_launch (line, &error);
