@@ -6,11 +6,12 @@
 # speed, pipelines, the reference's tokens and notes, the model that comes along,
 # and PyTorch; then kernels, parity of bits, failures, compute-sanitizer.
 #
-# usage: gpu.sh [--figures] BUILD_DIR MODEL.safetensors [SHARED_DIR [OUT_DIR]]
+# usage: gpu.sh [--figures|--checks] BUILD_DIR MODEL [SHARED_DIR [OUT_DIR]]
 #
-# MODEL is MT3's, converted by mt3-model. SHARED_DIR has the reference's tensors
+# MODEL is MT3 as mt3-model converts it. SHARED_DIR has the reference's tensors
 # and the recordings; without it nothing is measured. OUT_DIR keeps figures, MIDI
-# files and what each check printed. --figures leaves the checks out.
+# files and what each check printed. --figures leaves the checks out, --checks
+# the figures.
 #
 # Where Meson is, BUILD_DIR is built first. Elsewhere it may come from another
 # machine with the same processor: `gpu.sh --pack BUILD_DIR OUT_DIR` collects
@@ -62,11 +63,12 @@ if [ "${1:-}" = --pack ]; then
   pack "$2" "$3"
   exit
 fi
-figures_only=
-if [ "${1:-}" = --figures ]; then
-  figures_only=yes
-  shift
-fi
+figures=yes checks=yes
+case ${1:-} in
+--figures) checks='' ;;&
+--checks) figures='' ;;&
+--*) shift ;;
+esac
 if [ $# -lt 2 ]; then
   sed -n 's/^# usage: /usage: /p' "$0" >&2
   exit 2
@@ -74,6 +76,8 @@ fi
 
 build=$(cd "$1" && pwd) model=$(realpath "$2") shared=${3:-}
 small=$root/ext/mt3/data/gst-mt3/model.safetensors
+device=${CUDA_VISIBLE_DEVICES:-0}
+device=${device%%,*}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 out=${4:-$work/out}
@@ -184,8 +188,8 @@ bench_recordings () { # PRECISION
 
 # What the whole device holds, in MiB.
 device_memory () {
-  nvidia-smi --id="${CUDA_VISIBLE_DEVICES:-0}" --query-gpu=memory.used \
-    --format=csv,noheader,nounits | head -n 1
+  nvidia-smi --id="$device" --query-gpu=memory.used \
+    --format=csv,noheader,nounits
 }
 
 bench_live () {
@@ -371,9 +375,9 @@ check () {
 }
 
 echo "gst-mt3 $(cat "$build/commit" 2> /dev/null || commit), $(date -u +%F\ %R)"
-nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
-[ -z "$shared" ] || measure
-[ -n "$figures_only" ] || check
+nvidia-smi --id="$device" --query-gpu=name,driver_version --format=csv,noheader
+[ -z "$figures" ] || [ -z "$shared" ] || measure
+[ -z "$checks" ] || check
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'FAILED: %s\n' "${failed[@]}"
   exit 1

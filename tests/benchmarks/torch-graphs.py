@@ -176,7 +176,7 @@ class Decoder:
             x = x + n.mlp(x, layer)
         x = n.norm(x, 'decoder/decoder_norm')
         token = (x @ w['decoder/logits_dense/kernel']).argmax(-1)
-        self.token.copy_(torch.where(self.ended, 0, token))
+        self.token.copy_(token.masked_fill(self.ended, 0))
         self.ended |= token == EOS
         self.tokens.index_copy_(0, self.position, self.token.T)
         self.position += 1
