@@ -104,7 +104,7 @@ def draw_notes(draw, roll, colours):
 
 def draw_legend(draw, roll, colours, font):
     x = 2 * MARGIN
-    entries = [(f'{FAMILIES[program // 8]} ({program + 1})', colour)
+    entries = [(f'{FAMILIES[program // 8]} ({program})', colour)
                for program, colour in colours.items()]
     if roll.hits:
         entries.append(('drums', DRUM_COLOUR))
