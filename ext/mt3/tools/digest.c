@@ -5,8 +5,8 @@
 /* A T5X checkpoint has files, and folders of files. */
 #define MAX_DEPTH 2
 
-static gchar *
-digest_file (const gchar *path, GError **error)
+gchar *
+mt3_digest_file (const gchar *path, GError **error)
 {
   g_autoptr (GError) cause = NULL;
   g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, &cause);
@@ -56,7 +56,7 @@ append_lines (GString *lines, const gchar *root, const gchar *relative,
   g_autoptr (GPtrArray) names = NULL;
 
   if (!g_file_test (path, G_FILE_TEST_IS_DIR)) {
-    digest = digest_file (path, error);
+    digest = mt3_digest_file (path, error);
     if (digest == NULL)
       return FALSE;
     g_string_append_printf (lines, "%s  %s\n", digest, relative);
@@ -83,7 +83,7 @@ mt3_digest_print (const gchar *path, GError **error)
   gchar *digest;
 
   if (!g_file_test (path, G_FILE_TEST_IS_DIR)) {
-    digest = digest_file (path, error);
+    digest = mt3_digest_file (path, error);
     if (digest != NULL)
       g_print ("%s  %s\n", digest, path);
     return digest;

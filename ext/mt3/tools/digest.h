@@ -8,6 +8,9 @@
 
 G_BEGIN_DECLS
 
+/* (transfer full): the digest of a file in hex; NULL with %MT3_ERROR_IO. */
+gchar *mt3_digest_file (const gchar *path, GError **error);
+
 /**
  * mt3_digest_print:
  * @path: a file, or a directory, whose files are taken in the order of their

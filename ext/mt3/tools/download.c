@@ -2,6 +2,7 @@
 #include "tools/download.h"
 #include "config.h"
 #include "error.h"
+#include "tools/digest.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -197,23 +198,10 @@ judge (Transfer *transfer, CURLcode code)
   }
 }
 
-/* Hex, or NULL when the file cannot be read. */
-static gchar *
-digest_file (const gchar *path)
-{
-  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, NULL);
-  g_autoptr (GBytes) bytes = NULL;
-
-  if (file == NULL)
-    return NULL;
-  bytes = g_mapped_file_get_bytes (file);
-  return g_compute_checksum_for_bytes (G_CHECKSUM_SHA256, bytes);
-}
-
 static gboolean
 is_whole (const gchar *path, const gchar *sha256)
 {
-  g_autofree gchar *found = digest_file (path);
+  g_autofree gchar *found = mt3_digest_file (path, NULL);
 
   return g_strcmp0 (found, sha256) == 0;
 }
@@ -222,7 +210,7 @@ is_whole (const gchar *path, const gchar *sha256)
 static Outcome
 judge_bytes (Transfer *transfer)
 {
-  g_autofree gchar *found = digest_file (transfer->part);
+  g_autofree gchar *found = mt3_digest_file (transfer->part, NULL);
   g_autofree gchar *reason = NULL;
 
   if (g_strcmp0 (found, transfer->sha256) == 0)
