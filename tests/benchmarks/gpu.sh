@@ -363,8 +363,8 @@ check () {
   for tool in memcheck racecheck initcheck synccheck; do
     begin "$tool, two windows" sanitize $tool gpu-parity \
       "$work/tiny.safetensors" 2 3 2
-    begin "$tool, 200 windows" sanitize $tool gpu-parity \
-      "$work/tiny.safetensors" 200 2 2
+    begin "$tool, 400 windows" sanitize $tool gpu-parity \
+      "$work/tiny.safetensors" 400 2 1
     begin "$tool, decode's kernels" sanitize $tool gpu-decode
     begin "$tool, products" sanitize $tool gpu-gemm
     begin "$tool, attention" sanitize $tool gpu-attention
