@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # usage: convert-model.sh MODEL [OUTPUT.safetensors]
 #
-# Converts a checkpoint (a T5X folder as Google publishes it, or a safetensors
-# file) to one safetensors file and checks it. Without OUTPUT it goes to
+# Converts a checkpoint (a T5X folder as Google publishes it, a safetensors or a
+# PyTorch file) to one safetensors file and checks it. Without OUTPUT it goes to
 # ~/.local/share/gst-mt3/model.safetensors, where mt3transcribe finds it by
 # itself.
 set -euo pipefail

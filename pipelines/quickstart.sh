@@ -30,7 +30,9 @@ render_demo () {
 }
 
 [[ $# -le 2 && ${1:-} != -* ]] || usage_and_exit
-audio=${1:-} output=${2:-${audio%.*}.mid}
+audio=${1:-}
+name=${audio##*/}
+output=${2:-${audio%"$name"}${name%.*}.mid}
 [[ -z $audio || -f $audio ]] || fail "there is no file $audio"
 
 say 'Packages'
