@@ -239,7 +239,10 @@ build_graph (Mt3CudaLane *self, guint bucket, GError **error)
            "upload decode steps", error);
   if (graph != NULL)
     cudaGraphDestroy (graph);
-  return ok ? executable : NULL;
+  if (ok || executable == NULL)
+    return executable;
+  cudaGraphExecDestroy (executable);
+  return NULL;
 }
 
 static gboolean

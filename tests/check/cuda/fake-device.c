@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fake-device.h"
+
+#include <string.h>
+
+#include "mt3-cuda-kernels.h"
+
+#define EOS 1
+#define FIRST_TOKEN 3
+#define LONGEST 40
+
+FakeDevice fake_device;
+
+/* Slots' windows on the device: a hash of the samples, by the slot's flag. */
+static GHashTable *contents;
+
+typedef enum { OP_COPY, OP_MEL, OP_SAMPLE } OpKind;
+
+typedef struct {
+  OpKind kind;
+  void *to;
+  const void *from;
+  size_t bytes;
+  Mt3CudaMel mel;
+  Mt3CudaSample sample;
+} Op;
+
+/* @captured: what a capture has so far, or NULL. @n_run: operations that were
+ * carried out, of all that ever came. */
+struct CUstream_st {
+  GArray *ops;
+  GArray *captured;
+  guint64 n_added, n_run;
+};
+
+struct CUevent_st {
+  cudaStream_t stream;
+  guint64 at;
+  guint n_asked;
+};
+
+struct CUgraph_st {
+  GArray *ops;
+};
+
+struct CUgraphExec_st {
+  GArray *ops;
+};
+
+static GPtrArray *streams;
+
+void
+fake_device_reset (void)
+{
+  g_clear_pointer (&contents, g_hash_table_unref);
+  g_clear_pointer (&streams, g_ptr_array_unref);
+  contents = g_hash_table_new (NULL, NULL);
+  streams = g_ptr_array_new ();
+  fake_device = (FakeDevice){
+      .driver = 13000, .runtime = 13000, .n_devices = 1, .capability = 90};
+}
+
+static cudaError_t
+outcome (cudaError_t failure)
+{
+  return ++fake_device.n_calls == fake_device.fail_at ? failure : cudaSuccess;
+}
+
+/* ------------------------------------------------------------- kernels */
+
+static guint32
+hash_samples (const gfloat *samples, gsize n)
+{
+  const guint8 *bytes = (const guint8 *) samples;
+  guint32 hash = 2166136261u;
+
+  for (gsize i = 0; i < n * sizeof (gfloat); i++)
+    hash = (hash ^ bytes[i]) * 16777619u;
+  return hash;
+}
+
+static guint16
+token_of (guint32 hash, guint position)
+{
+  if (position >= hash % LONGEST)
+    return EOS;
+  return (guint16) (FIRST_TOKEN + (hash >> (position % 24)) % 1000);
+}
+
+guint16
+fake_device_token (const gfloat *samples, gsize n, guint position)
+{
+  return token_of (hash_samples (samples, n), position);
+}
+
+static void
+run_mel (const Mt3CudaMel *mel)
+{
+  const gsize window = (gsize) mel->frames * mel->hop;
+
+  for (int i = 0; i < mel->n_windows; i++) {
+    const int slot = mel->slots[i];
+    const gfloat *samples = mel->samples + slot * window;
+    const gsize n = (gsize) mel->n_frames[i] * mel->hop;
+
+    mel->overflow[slot] = samples[0] > FAKE_DEVICE_LOUDEST;
+    g_hash_table_insert (contents, &mel->overflow[slot],
+        GUINT_TO_POINTER (hash_samples (samples, n)));
+  }
+}
+
+/* Of constrained rows the next token that is allowed. */
+static guint16
+allow (const Mt3CudaSample *args, const Mt3CudaRow *row, guint16 token)
+{
+  const uint32_t *bits =
+      args->allowed + (gsize) row->slot * ((args->vocab + 31) / 32);
+
+  while (row->constrained && !(bits[token / 32] >> token % 32 & 1))
+    token = (guint16) ((token + 1) % args->vocab);
+  return token;
+}
+
+static void
+run_sample (const Mt3CudaSample *args)
+{
+  for (int i = 0; args->logits != NULL && i < args->n_rows; i++) {
+    Mt3CudaRow *row = &args->rows[i];
+    const int *flag = &args->overflow[row->slot];
+    Mt3CudaRecord *record;
+
+    if (row->remaining == 0)
+      continue;
+    record = &args->records[row->step++ * args->n_rows + i];
+    record->flags = *flag && args->out.lo == NULL ? MT3_CUDA_OVERFLOW : 0;
+    record->log_prob = -0.125f * (gfloat) (row->position + 1);
+    record->token = allow (args, row,
+        token_of (
+            GPOINTER_TO_UINT (g_hash_table_lookup (contents, (gpointer) flag)),
+            (guint) row->position));
+    row->token = record->token;
+    row->position++;
+    row->remaining =
+        record->token == EOS || record->flags ? 0 : row->remaining - 1;
+  }
+}
+
+static void
+run_op (const Op *op)
+{
+  if (op->kind == OP_COPY)
+    memcpy (op->to, op->from, op->bytes);
+  else if (op->kind == OP_MEL)
+    run_mel (&op->mel);
+  else
+    run_sample (&op->sample);
+}
+
+static cudaError_t
+add_op (cudaStream_t stream, const Op *op)
+{
+  const cudaError_t result = outcome (cudaErrorLaunchFailure);
+
+  if (result != cudaSuccess)
+    return result;
+  if (stream->captured != NULL) {
+    g_array_append_vals (stream->captured, op, 1);
+  } else {
+    g_array_append_vals (stream->ops, op, 1);
+    stream->n_added++;
+  }
+  return cudaSuccess;
+}
+
+static void
+run_until (cudaStream_t stream, guint64 at)
+{
+  guint n = 0;
+
+  for (; stream->n_run < at; stream->n_run++)
+    run_op (&g_array_index (stream->ops, Op, n++));
+  g_array_remove_range (stream->ops, 0, n);
+}
+
+cudaError_t
+mt3_cuda_mel (const Mt3CudaMel *args, cudaStream_t stream)
+{
+  return add_op (stream, &(Op){.kind = OP_MEL, .mel = *args});
+}
+
+cudaError_t
+mt3_cuda_sample (const Mt3CudaSample *args, Mt3CudaLaunch launch)
+{
+  return add_op (launch.stream, &(Op){.kind = OP_SAMPLE, .sample = *args});
+}
+
+/* The network itself: nothing. */
+
+cudaError_t
+mt3_cuda_pack (const Mt3CudaPack *args, cudaStream_t stream)
+{
+  return outcome (cudaErrorLaunchFailure);
+}
+
+cudaError_t
+mt3_cuda_compose (const float *a, const float *scale, const float *b, int k,
+    int m, int n, float *out, cudaStream_t stream)
+{
+  return outcome (cudaErrorLaunchFailure);
+}
+
+cudaError_t
+mt3_cuda_gemm (const Mt3CudaGemm *args, Mt3CudaLaunch launch)
+{
+  return outcome (cudaErrorLaunchFailure);
+}
+
+cudaError_t
+mt3_cuda_attention (const Mt3CudaAttention *args, Mt3CudaLaunch launch)
+{
+  return outcome (cudaErrorLaunchFailure);
+}
+
+cudaError_t
+mt3_cuda_decode_gemm (const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch)
+{
+  return outcome (cudaErrorLaunchFailure);
+}
+
+cudaError_t
+mt3_cuda_decode_attention (
+    const Mt3CudaDecodeAttention *args, Mt3CudaLaunch launch)
+{
+  return outcome (cudaErrorLaunchFailure);
+}
+
+/* -------------------------------------------------------------- memory */
+
+cudaError_t
+cudaMalloc (void **block, size_t bytes)
+{
+  gsize *sized;
+
+  if (outcome (cudaErrorMemoryAllocation) != cudaSuccess ||
+      fake_device.bytes + bytes > (gsize) FAKE_DEVICE_MIB << 20)
+    return cudaErrorMemoryAllocation;
+  sized = g_malloc (bytes + 16);
+  sized[0] = bytes;
+  *block = (char *) sized + 16;
+  fake_device.bytes += bytes;
+  fake_device.n_live++;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaFree (void *block)
+{
+  gsize *sized = (gsize *) ((char *) block - 16);
+
+  fake_device.bytes -= sized[0];
+  fake_device.n_live--;
+  g_free (sized);
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaMallocHost (void **block, size_t bytes)
+{
+  if (outcome (cudaErrorMemoryAllocation) != cudaSuccess)
+    return cudaErrorMemoryAllocation;
+  *block = g_malloc (bytes);
+  fake_device.n_live++;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaFreeHost (void *block)
+{
+  fake_device.n_live--;
+  g_free (block);
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaMemGetInfo (size_t *available, size_t *total)
+{
+  *total = (size_t) FAKE_DEVICE_MIB << 20;
+  *available = *total - fake_device.bytes;
+  return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaMemset (void *block, int value, size_t bytes)
+{
+  memset (block, value, bytes);
+  return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaMemcpy (void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+  memcpy (to, from, bytes);
+  return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaMemcpyAsync (void *to, const void *from, size_t bytes,
+    enum cudaMemcpyKind kind, cudaStream_t stream)
+{
+  return add_op (
+      stream, &(Op){.kind = OP_COPY, .to = to, .from = from, .bytes = bytes});
+}
+
+/* --------------------------------------------- streams, events, graphs */
+
+cudaError_t
+cudaStreamCreateWithFlags (cudaStream_t *stream, unsigned int flags)
+{
+  if (outcome (cudaErrorUnknown) != cudaSuccess)
+    return cudaErrorUnknown;
+  *stream = g_new0 (struct CUstream_st, 1);
+  (*stream)->ops = g_array_new (FALSE, FALSE, sizeof (Op));
+  g_ptr_array_add (streams, *stream);
+  fake_device.n_live++;
+  return cudaSuccess;
+}
+
+/* As CUDA does, only after the work that is left. */
+cudaError_t
+cudaStreamDestroy (cudaStream_t stream)
+{
+  run_until (stream, stream->n_added);
+  g_array_unref (stream->ops);
+  g_clear_pointer (&stream->captured, g_array_unref);
+  g_ptr_array_remove (streams, stream);
+  g_free (stream);
+  fake_device.n_live--;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaStreamSynchronize (cudaStream_t stream)
+{
+  if (stream != NULL)
+    run_until (stream, stream->n_added);
+  return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaDeviceSynchronize (void)
+{
+  for (guint i = 0; i < streams->len; i++) {
+    cudaStream_t stream = g_ptr_array_index (streams, i);
+
+    run_until (stream, stream->n_added);
+  }
+  return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaEventCreateWithFlags (cudaEvent_t *event, unsigned int flags)
+{
+  if (outcome (cudaErrorUnknown) != cudaSuccess)
+    return cudaErrorUnknown;
+  *event = g_new0 (struct CUevent_st, 1);
+  fake_device.n_live++;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaEventDestroy (cudaEvent_t event)
+{
+  g_free (event);
+  fake_device.n_live--;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaEventRecord (cudaEvent_t event, cudaStream_t stream)
+{
+  event->stream = stream;
+  event->at = stream->n_added;
+  event->n_asked = 0;
+  return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaEventSynchronize (cudaEvent_t event)
+{
+  if (event->stream != NULL)
+    run_until (event->stream, event->at);
+  return outcome (cudaErrorUnknown);
+}
+
+/* Whoever asks must do so three times. */
+cudaError_t
+cudaEventQuery (cudaEvent_t event)
+{
+  if (event->stream == NULL || event->stream->n_run >= event->at)
+    return cudaSuccess;
+  if (++event->n_asked < 3)
+    return cudaErrorNotReady;
+  return cudaEventSynchronize (event);
+}
+
+cudaError_t
+cudaStreamBeginCapture (cudaStream_t stream, enum cudaStreamCaptureMode mode)
+{
+  if (outcome (cudaErrorUnknown) != cudaSuccess)
+    return cudaErrorUnknown;
+  stream->captured = g_array_new (FALSE, FALSE, sizeof (Op));
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaStreamEndCapture (cudaStream_t stream, cudaGraph_t *graph)
+{
+  if (outcome (cudaErrorUnknown) != cudaSuccess)
+    return cudaErrorUnknown;
+  *graph = g_new0 (struct CUgraph_st, 1);
+  (*graph)->ops = g_steal_pointer (&stream->captured);
+  fake_device.n_live++;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGraphDestroy (cudaGraph_t graph)
+{
+  g_array_unref (graph->ops);
+  g_free (graph);
+  fake_device.n_live--;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGraphInstantiate (
+    cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long flags)
+{
+  if (outcome (cudaErrorUnknown) != cudaSuccess)
+    return cudaErrorUnknown;
+  *executable = g_new0 (struct CUgraphExec_st, 1);
+  (*executable)->ops = g_array_ref (graph->ops);
+  fake_device.n_live++;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGraphExecDestroy (cudaGraphExec_t executable)
+{
+  g_array_unref (executable->ops);
+  g_free (executable);
+  fake_device.n_live--;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGraphUpload (cudaGraphExec_t executable, cudaStream_t stream)
+{
+  return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaGraphLaunch (cudaGraphExec_t executable, cudaStream_t stream)
+{
+  const cudaError_t result = outcome (cudaErrorLaunchFailure);
+
+  if (result != cudaSuccess)
+    return result;
+  g_array_append_vals (
+      stream->ops, executable->ops->data, executable->ops->len);
+  stream->n_added += executable->ops->len;
+  return cudaSuccess;
+}
+
+/* ------------------------------------------------------------- devices */
+
+cudaError_t
+cudaDriverGetVersion (int *version)
+{
+  *version = fake_device.driver;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaRuntimeGetVersion (int *version)
+{
+  *version = fake_device.runtime;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGetDeviceCount (int *count)
+{
+  *count = fake_device.n_devices;
+  return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+
+cudaError_t
+cudaGetDeviceProperties (struct cudaDeviceProp *properties, int device)
+{
+  memset (properties, 0, sizeof *properties);
+  strcpy (properties->name, "Fake device");
+  properties->major = fake_device.capability / 10;
+  properties->minor = fake_device.capability % 10;
+  return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaSetDevice (int device)
+{
+  return outcome (cudaErrorDevicesUnavailable);
+}
+
+cudaError_t
+cudaGetLastError (void)
+{
+  return cudaSuccess;
+}
+
+const char *
+cudaGetErrorString (cudaError_t error)
+{
+  return "fake failure";
+}
+
+const char *
+cudaGetErrorName (cudaError_t error)
+{
+  return "cudaErrorFake";
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The host side of the CUDA module, without a GPU: on a fake device whose
+ * kernels make texts out of the samples themselves.
+ */
+#include <check.h>
+#include <glib/gstdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cuda/cuda-backend.h"
+#include "error.h"
+#include "fake-device.h"
+#include "random-model.h"
+
+#define N_WINDOWS 260 /* enough for lanes of all sizes */
+#define MAX_TOKENS 32 /* some are longer */
+
+static gchar *folder, *model_file;
+static Mt3Model *model;
+static Mt3TokenSet *even_tokens;
+
+/* How windows are run. */
+typedef struct {
+  guint n_slots;
+  guint n_steps; /* a call; 0: the backend's wish */
+  Mt3Precision precision;
+} Way;
+
+static const Way ways[] = {
+    {1, 0, MT3_PRECISION_FAST},
+    {1, 1, MT3_PRECISION_FAST},
+    {3, 3, MT3_PRECISION_EXACT},
+    {20, 0, MT3_PRECISION_FAST},
+    {40, 5, MT3_PRECISION_FAST},
+    {256, 0, MT3_PRECISION_EXACT},
+};
+
+static void
+setup (void)
+{
+  g_autoptr (RandomModel) random = NULL;
+  g_autoptr (GError) error = NULL;
+  Mt3Config config;
+
+  fake_device_reset ();
+  folder = g_dir_make_tmp ("mt3-host-XXXXXX", NULL);
+  model_file = g_build_filename (folder, "model.safetensors", NULL);
+  mt3_config_init_multitrack (&config);
+  config.d_model = 64;
+  config.n_heads = 1;
+  config.encoder_d_ff = config.decoder_d_ff = 64;
+  config.encoder_layers = config.decoder_layers = 1;
+  config.window_frames = 128;
+  config.n_mels = 32;
+  config.max_tokens = 64;
+  random = random_model_new (&config, 1, FALSE);
+  random_model_write (random, model_file, MT3_DTYPE_F32, &error);
+  g_assert_no_error (error);
+  model = mt3_model_open (model_file, &error);
+  g_assert_no_error (error);
+  even_tokens = mt3_token_set_new (config.vocab_size);
+  mt3_token_set_add (even_tokens, MT3_TOKEN_EOS);
+  for (guint token = 4; token < config.vocab_size; token += 2)
+    mt3_token_set_add (even_tokens, token);
+}
+
+static void
+teardown (void)
+{
+  mt3_token_set_unref (even_tokens);
+  mt3_model_unref (model);
+  g_remove (model_file);
+  g_rmdir (folder);
+  g_free (model_file);
+  g_free (folder);
+}
+
+static Mt3Backend *
+open_backend (const Way *way, GError **error)
+{
+  const Mt3BackendOptions options = {
+      .precision = way->precision, .n_slots = way->n_slots};
+
+  return mt3_cuda_backend_open (model, &options, error);
+}
+
+static guint
+count_frames (guint index)
+{
+  return mt3_model_config (model)->window_frames - index % 7;
+}
+
+/* Every ninth does not fit float16. */
+static gboolean
+is_loud (guint index)
+{
+  return index % 9 == 4;
+}
+
+static gboolean
+is_constrained (guint index)
+{
+  return index % 5 == 2;
+}
+
+static gfloat *
+make_samples (guint index)
+{
+  gfloat *samples =
+      g_new0 (gfloat, mt3_config_window_samples (mt3_model_config (model)));
+
+  samples[0] = is_loud (index) ? 2.0f * FAKE_DEVICE_LOUDEST : 0.5f;
+  samples[1] = (gfloat) index;
+  return samples;
+}
+
+static gboolean
+prefill (Mt3Backend *backend, guint slot, guint index, GError **error)
+{
+  g_autofree gfloat *samples = make_samples (index);
+  const Mt3BackendWindow window = {
+      .slot = slot,
+      .n_frames = count_frames (index),
+      .index = index,
+      .samples = samples,
+      .decoding = {.max_tokens = MAX_TOKENS,
+          .top_p = 1.0f,
+          .allowed = is_constrained (index) ? even_tokens : NULL},
+  };
+
+  return backend->prefill (backend, &window, 1, error);
+}
+
+static void
+check_result (Mt3Backend *backend, guint slot, guint index)
+{
+  const Mt3Config *config = mt3_model_config (model);
+  g_autofree gfloat *samples = make_samples (index);
+  Mt3BackendResult result;
+
+  backend->result (backend, slot, &result);
+  ck_assert_int_eq (result.rerun_exact,
+      is_loud (index) && backend->precision == MT3_PRECISION_FAST);
+  for (guint i = 0; i <= result.n_tokens; i++) {
+    guint token = fake_device_token (
+        samples, (gsize) count_frames (index) * config->hop_length, i);
+
+    if (is_constrained (index) && token > MT3_TOKEN_EOS)
+      token += token % 2;
+    if (i == MAX_TOKENS)
+      ck_assert (!result.ended);
+    else if (i == result.n_tokens)
+      ck_assert_uint_eq (token, MT3_TOKEN_EOS);
+    else
+      ck_assert_uint_eq (result.tokens[i], token);
+    if (i < result.n_tokens)
+      ck_assert_float_eq (result.log_probs[i], -0.125f * (i + 1));
+  }
+  ck_assert_int_eq (result.ended, result.n_tokens < MAX_TOKENS);
+}
+
+/* All windows through all slots; FALSE when a call of CUDA failed. */
+static gboolean
+run (Mt3Backend *backend, const Way *way, guint n_windows, GError **error)
+{
+  g_autofree gint *window_of = g_new (gint, way->n_slots);
+  g_autofree guint *finished = g_new (guint, way->n_slots);
+  guint next = 0, done = 0, n;
+
+  for (guint i = 0; i < way->n_slots; i++)
+    window_of[i] = -1;
+  while (done < n_windows) {
+    for (guint i = 0; i < way->n_slots && next < n_windows; i++) {
+      if (window_of[i] >= 0)
+        continue;
+      if (!prefill (backend, i, next, error))
+        return FALSE;
+      window_of[i] = (gint) next++;
+    }
+    if (!backend->decode (backend,
+            way->n_steps > 0 ? way->n_steps : backend->decode_steps, finished,
+            &n, error))
+      return FALSE;
+    for (guint i = 0; i < n; i++) {
+      check_result (backend, finished[i], (guint) window_of[finished[i]]);
+      backend->release (backend, finished[i]);
+      window_of[finished[i]] = -1;
+    }
+    done += n;
+  }
+  return TRUE;
+}
+
+START_TEST (test_every_window_has_its_own_text)
+{
+  g_autoptr (GError) error = NULL;
+  Mt3Backend *backend = open_backend (&ways[_i], &error);
+
+  g_assert_no_error (error);
+  ck_assert_uint_eq (backend->n_slots, ways[_i].n_slots);
+  ck_assert (run (backend, &ways[_i], N_WINDOWS, &error));
+  backend->close (backend);
+  ck_assert_uint_eq (fake_device.n_live, 0);
+}
+END_TEST
+
+/* As a flush does, in the middle of a run and before the encoder has begun. */
+START_TEST (test_a_slot_is_free_as_soon_as_it_is_released)
+{
+  const Way way = {20, 0, MT3_PRECISION_FAST};
+  Mt3Backend *backend = open_backend (&way, NULL);
+  guint finished[20], n;
+
+  for (guint round = 0; round < 5; round++) {
+    for (guint i = 0; i < 20; i++)
+      ck_assert (prefill (backend, i, 100 * round + i, NULL));
+    for (guint call = 0; call < round; call++)
+      ck_assert (backend->decode (backend, 1, finished, &n, NULL));
+    for (guint i = 0; i < 20; i++)
+      backend->release (backend, i);
+  }
+  ck_assert (run (backend, &way, N_WINDOWS, NULL));
+  backend->close (backend);
+}
+END_TEST
+
+START_TEST (test_memory_in_use_is_told)
+{
+  Mt3Backend *backend = open_backend (&ways[3], NULL);
+  guint64 host, device;
+
+  backend->memory (backend, &host, &device);
+  ck_assert_uint_eq (device, fake_device.bytes);
+  ck_assert (run (backend, &ways[3], N_WINDOWS, NULL));
+  backend->memory (backend, &host, &device);
+  ck_assert_uint_eq (device, fake_device.bytes); /* with the exact engine */
+  backend->close (backend);
+}
+END_TEST
+
+START_TEST (test_too_many_slots_are_refused_with_how_many_fit)
+{
+  const Way way = {100000, 0, MT3_PRECISION_FAST};
+  g_autoptr (GError) error = NULL;
+
+  ck_assert_ptr_null (open_backend (&way, &error));
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_MEMORY));
+  ck_assert_ptr_nonnull (strstr (error->message, "enough for"));
+  ck_assert_uint_eq (fake_device.n_live, 0);
+}
+END_TEST
+
+/* Opens, runs and closes with one call of CUDA's that fails. TRUE when there
+ * was such a call. */
+static gboolean
+fail_at (guint call)
+{
+  const Way way = {20, 0, MT3_PRECISION_FAST};
+  g_autoptr (GError) error = NULL;
+  Mt3Backend *backend;
+  gboolean done = FALSE;
+
+  fake_device_reset ();
+  fake_device.fail_at = call;
+  backend = open_backend (&way, &error);
+  if (backend != NULL) {
+    done = run (backend, &way, 24, &error);
+    backend->close (backend);
+  }
+  ck_assert_msg (
+      fake_device.n_live == 0, "call %u: %u left", call, fake_device.n_live);
+  if (fake_device.n_calls < call)
+    return FALSE;
+  ck_assert (done || error != NULL);
+  return TRUE;
+}
+
+START_TEST (test_any_call_may_fail)
+{
+  guint call = 1;
+
+  while (fail_at (call))
+    call += 1 + call / 64; /* each at first, then fewer */
+  ck_assert_uint_gt (call, 1000);
+}
+END_TEST
+
+static void
+check_reason (guint device_id, const gchar *expected)
+{
+  g_autofree gchar *reason = mt3_cuda_probe (device_id);
+
+  ck_assert_ptr_nonnull (reason);
+  ck_assert_msg (strstr (reason, expected) != NULL, "%s", reason);
+}
+
+START_TEST (test_the_probe_says_why_a_device_is_no_use)
+{
+  fake_device.driver = 11040;
+  check_reason (0, "supports CUDA 11.4, this engine needs 13.0");
+  fake_device.driver = 13000;
+  check_reason (1, "only 0 to 0");
+  fake_device.capability = 61;
+  check_reason (0, "has compute capability 6.1, and the engine needs 7.5");
+  fake_device.n_devices = 0;
+  check_reason (0, "finds no device");
+}
+END_TEST
+
+START_TEST (test_the_probe_finds_nothing_wrong_with_a_good_device)
+{
+  fake_device.driver = 13020; /* newer */
+  ck_assert_ptr_null (mt3_cuda_probe (0));
+}
+END_TEST
+
+static Suite *
+host_suite (void)
+{
+  Suite *suite = suite_create ("cuda-host");
+  TCase *host = tcase_create ("host");
+
+  tcase_add_checked_fixture (host, setup, teardown);
+  tcase_add_loop_test (
+      host, test_every_window_has_its_own_text, 0, G_N_ELEMENTS (ways));
+  tcase_add_test (host, test_a_slot_is_free_as_soon_as_it_is_released);
+  tcase_add_test (host, test_memory_in_use_is_told);
+  tcase_add_test (host, test_too_many_slots_are_refused_with_how_many_fit);
+  tcase_add_test (host, test_any_call_may_fail);
+  tcase_add_test (host, test_the_probe_says_why_a_device_is_no_use);
+  tcase_add_test (host, test_the_probe_finds_nothing_wrong_with_a_good_device);
+  suite_add_tcase (suite, host);
+  return suite;
+}
+
+int
+main (void)
+{
+  SRunner *runner = srunner_create (host_suite ());
+  int n_failed;
+
+  srunner_run_all (runner, CK_ENV);
+  n_failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
