@@ -18,7 +18,7 @@ class Prefix(unittest.TestCase):
         cls.addClassCleanup(folder.cleanup)
         cls.dir = Path(folder.name)
         build = cls.dir / 'build'
-        cls.run_command(
+        cls.setup = cls.run_command(
             'meson', 'setup', build, os.environ['MT3_SOURCE_DIR'],
             f'--prefix={cls.dir / "prefix"}', '--libdir=lib',
             '-Dcuda=disabled', '-Dtests=disabled', '-Dbenchmarks=disabled',
@@ -48,6 +48,10 @@ class Prefix(unittest.TestCase):
             'gst-launch-1.0', *'audiotestsrc num-buffers=20 ! mt3transcribe ! '
             'filesink location=a.mid'.split(), cwd=self.dir, env=self.env,
             code=code)
+
+    def test_setup_says_how_gstreamer_finds_the_plugin_there(self):
+        self.assertIn(self.env['GST_PLUGIN_PATH'], self.setup)
+        self.assertIn('set GST_PLUGIN_PATH', self.setup)
 
     def test_without_a_model_it_says_in_german_what_to_do(self):
         away = self.model.rename(self.dir / 'away.safetensors')
