@@ -253,8 +253,9 @@ small_as_cpu () {
   transcribe small-cpu "$small" cpu exact && same_files small-cpu small-exact
 }
 
-torch () { # DTYPE
-  python "$here/torch-graphs.py" --dtype "$1" --json "$out/torch-$1.json" \
+torch () { # DTYPE RUNS
+  python "$here/torch-graphs.py" --dtype "$1" --runs "$2" \
+    --json "$out/torch-$1.json" \
     "$model" "$work/long.raw" "$shared/eval/long/keep_on_rolling/tokens.json"
 }
 
@@ -265,7 +266,7 @@ measure_torch () {
   fi
   (launch filesrc location="$shared/eval/long/keep_on_rolling/audio.flac" \
     ! flacparse ! flacdec ! filesink location="$work/long.raw") &&
-    torch bfloat16 && torch float32
+    torch bfloat16 5 && torch float32 3
 }
 
 measure () {
