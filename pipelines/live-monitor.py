@@ -14,7 +14,7 @@ try:
     import gi
     gi.require_version('Gst', '1.0')
     from gi.repository import GLib, Gst
-    from find_plugin import find_plugin
+    from find_plugin import init_gstreamer
 except (ImportError, ValueError) as error:
     sys.exit(f'live-monitor.py: {error}. On Debian: apt-get install '
              'python3-gi gir1.2-gstreamer-1.0.')
@@ -92,8 +92,7 @@ def make_pipeline(arguments):
 
 def main():
     arguments = parse_arguments()
-    Gst.init(None)
-    find_plugin()
+    init_gstreamer()
     pipeline = make_pipeline(arguments)
     loop = GLib.MainLoop()
     bus = pipeline.get_bus()

@@ -20,7 +20,7 @@ try:
     import gi
     gi.require_version('Gst', '1.0')
     from gi.repository import GLib, GObject, Gst
-    from find_plugin import find_plugin
+    from find_plugin import init_gstreamer
 except (ImportError, ValueError) as error:
     sys.exit(f'transcribe-folder.py: {error}. On Debian: apt-get install '
              'python3-gi gir1.2-gstreamer-1.0.')
@@ -200,8 +200,7 @@ def main():
     # Ends with whoever read what it prints, instead of raising in a callback.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.stdout.reconfigure(errors='backslashreplace')
-    Gst.init(None)
-    find_plugin()
+    init_gstreamer()
     args, settings = parse_arguments()
     queue = Queue(plan(args.input, args.output, args.force), settings,
                   max(1, args.jobs))

@@ -46,6 +46,14 @@ class ShippedModel(unittest.TestCase):
         self.assertGreater(scores['onset'], 0.7, scores)
         self.assertGreater(scores['drum classes'], 0.7, scores)
 
+    def test_is_found_by_the_recipes_in_python(self):
+        (self.dir / 'in').mkdir()
+        subprocess.run(
+            ['gst-launch-1.0', '-q', *'audiotestsrc num-buffers=20 ! wavenc ! '
+             'filesink location=in/a.wav'.split()], cwd=self.dir, check=True)
+        self.run_recipe('transcribe-folder.py', 'in', 'out')
+        self.assertTrue((self.dir / 'out' / 'a.mid').exists())
+
     def test_hears_nothing_in_silence_and_noise(self):
         for wave in ('silence', 'white-noise', 'pink-noise'):
             with self.subTest(wave):
