@@ -19,9 +19,19 @@ LSB = 1 / 32768
 # How often, by setting: any, rendered, recorded. What a program rendered is
 # clean, and its notes end with the pedal; recordings' end with the key. The
 # model can only tell which is meant by how it sounds.
-ROOM = (0.65, 0.3, 0.9)
-TONE = (0.8, 0.3, 0.9)
-NOISE = (0.75, 0.25, 0.75)
+ROOM = (0.65, 0.8, 0.95)
+TONE = (0.8, 0.2, 0.9)
+NOISE = (0.75, 0.1, 0.9)
+# FluidSynth's reverb is 25 dB under the sound and lasts for a second.
+ROOM_SECONDS = ((0.1, 1.5), (0.5, 1.4), (0.15, 1.8))
+WET = ((0.05, 0.9), (0.03, 0.1), (0.08, 1.0))
+# Decibels at most, at 8 kHz: recorded pianos and strings are darker than sound
+# fonts by 10 to 40.
+TILT = (12.0, 6.0, 40.0)
+# The loudest sample of a window. FluidSynth's default gain leaves 25 dB;
+# recordings are levelled. Some of each kind are not.
+LEVEL = ((0.02, 1.0), (0.006, 0.2), (0.025, 1.0))
+UNUSUAL_LEVEL = 0.2
 
 
 class Augmentation:
@@ -30,9 +40,10 @@ class Augmentation:
         self.hop, self.frames = config.hop_length, config.window_frames
         self.log_mel, self.device = log_mel, device
         # Once: what is copied to a GPU in every step waits for it.
-        self.room, self.tone, self.noise = (
+        (self.room, self.tone, self.noise, self.room_seconds, self.wet,
+         self.tilt, self.level) = (
             torch.tensor(table, device=device) for table in
-            (ROOM, TONE, NOISE))
+            (ROOM, TONE, NOISE, ROOM_SECONDS, WET, TILT, LEVEL))
 
     def __call__(self, mixed, cut, n_voices, setting):
         """Log-mel windows of mixed audio [batch, PREROLL + window]. cut: where
@@ -42,7 +53,7 @@ class Augmentation:
         audio = self._room_and_tone(mixed, setting)[:, PREROLL:]
         audio = self._compress(audio)
         audio = self._overload(audio)
-        audio = self._level(audio)
+        audio = self._level(audio, setting)
         audio = audio + self._noise(audio, n_voices) * self.often(
             setting, self.noise)
         audio = self._to_16_bits(audio)
@@ -50,7 +61,8 @@ class Augmentation:
 
     def gently(self, audio, cut):
         """The same for recordings, which have been in a room already."""
-        audio = self._level(audio)
+        audio = self._level(audio, torch.full(
+            (len(audio), 1), ANY, device=self.device))
         present = (audio.abs().amax(1) > 0).int()
         audio = audio + self._noise(audio, present) * self.chance(
             len(audio), NOISE[ANY])
@@ -69,12 +81,18 @@ class Augmentation:
         """Where something happens, by setting."""
         return self.chance(len(setting), table[setting])
 
+    def log_uniform_by(self, setting, table):
+        """Between the limits that the table has for each setting."""
+        low, high = table[setting[:, 0]].log().unbind(1)
+        share = self.uniform(len(setting), 0, 1)
+        return (low[:, None] + share * (high - low)[:, None]).exp()
+
     def _rooms(self, setting):
         """Impulse responses: the sound itself, a few early reflections and
         noise that dies away by 60 dB in the room's time."""
         batch = len(setting)
         time = torch.arange(ROOM_SAMPLES, device=self.device) / RATE
-        seconds = self.log_uniform(batch, 0.1, 1.5)
+        seconds = self.log_uniform_by(setting, self.room_seconds)
         late = torch.randn(batch, ROOM_SAMPLES, device=self.device)
         late = late * torch.exp(-6.9 * time / seconds)
         late = late * (time > self.uniform(batch, 0.001, 0.025))
@@ -84,7 +102,8 @@ class Augmentation:
                   0.04 * RATE).long() + 16
         gains = torch.randn(batch, 6, device=self.device) * 0.25
         early.scatter_add_(1, places, gains)
-        wet = self.log_uniform(batch, 0.05, 0.9) * self.often(setting, self.room)
+        wet = self.log_uniform_by(setting, self.wet) * self.often(
+            setting, self.room)
         room = wet * (late + early)
         room[:, 0] += 1
         return room
@@ -98,6 +117,7 @@ class Augmentation:
             swing = torch.randn(batch, 1, device=self.device) * 5 / i ** 0.5
             decibels += swing * torch.cos(
                 math.pi * i * height + self.uniform(batch, 0, 2 * math.pi))
+        decibels -= height * self.tilt[setting] * self.uniform(batch, -0.25, 1)
         decibels = decibels * self.often(setting, self.tone)
         edge = self.uniform(batch, 0.45, 1)
         steep = (height - edge).clamp(min=0) * 250 * self.chance(batch, 0.2)
@@ -129,17 +149,21 @@ class Augmentation:
         driven = torch.tanh(audio / peak * drive) / drive * peak
         return torch.where(self.chance(batch, 0.15), driven, audio)
 
-    def _level(self, audio):
+    def _level(self, audio, setting):
         peak = audio.abs().amax(1, keepdim=True)
-        level = self.log_uniform(len(audio), 0.02, 1)
+        level = torch.where(
+            self.chance(len(audio), UNUSUAL_LEVEL),
+            self.log_uniform(len(audio), 0.02, 1),
+            self.log_uniform_by(setting, self.level))
         # What is all but silent in the mix stays so.
         return audio / peak.clamp(min=0.02) * level
 
     def _noise(self, audio, n_voices):
         batch, n = audio.shape
         white = torch.fft.rfft(torch.randn_like(audio))
-        height = torch.arange(white.shape[1], device=self.device) + 20.0
-        hiss = torch.fft.irfft(white * height ** -self.uniform(batch, 0, 1),
+        height = torch.arange(white.shape[1], device=self.device) + 100.0
+        # From white noise to the rumble of a quiet hall.
+        hiss = torch.fft.irfft(white * height ** -self.uniform(batch, 0, 1.5),
                                n=n)
         hiss = hiss / (hiss.std(1, keepdim=True) + 1e-9)
         peak = audio.abs().amax(1, keepdim=True)
@@ -157,7 +181,9 @@ class Augmentation:
 
     def _to_16_bits(self, audio):
         audio = audio.clamp(-1, 1)
-        rounded = torch.round(audio / LSB) * LSB
+        dither = torch.rand_like(audio) - torch.rand_like(audio)
+        dither = dither * self.chance(len(audio), 0.7)
+        rounded = torch.round(audio / LSB + dither) * LSB
         return torch.where(self.chance(len(audio), 0.9), rounded, audio)
 
     def _end_early(self, audio, cut):

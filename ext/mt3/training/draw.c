@@ -169,20 +169,21 @@ mt3_draw_player (
   program = player->instrument->program;
   player->label = recipe->labels[program];
   player->key_up = mt3_random_chance (random, recipe->unpedalled);
+  /* Where a key is let go under the pedal nobody hears, only the next note:
+   * that is what a label there must follow. The references of recordings end at
+   * one to a hundredth of a second, pedal or not, those of strings too. */
   player->key_labels = draw->setting == MT3_SETTING_RECORDED;
-  player->legato = mt3_random_chance (random, recipe->legato);
   if (dies_away (draw, player->instrument)) {
     gfloat longest = player->key_labels ? 0.25f : 0.12f;
 
     player->release = mt3_random_range (random, 0.02f, longest);
-    /* Where a key is let go under the pedal nobody hears, only the next note:
-     * that is what a label there must follow. */
-    player->legato = player->key_labels && (!player->key_up || player->legato);
   } else {
+    player->legato = mt3_random_chance (random, recipe->legato);
     player->release = mt3_random_range (random, 0.03f, 0.2f);
     if (mt3_random_chance (random, 0.4f))
       player->attack = mt3_random_range (random, 0, 0.07f);
   }
+  player->legato = player->legato || player->key_labels;
   if (may_have_vibrato (program) && mt3_random_chance (random, recipe->vibrato))
     mt3_draw_vibrato (draw, player, 35);
   return TRUE;

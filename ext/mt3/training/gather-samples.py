@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Gathers sampled notes for the bank: 16 kHz mono FLAC and samples.tsv.
 
-  gather-samples.py --salamander DIR --rumpf DIR --sonic-pi DIR --out SAMPLES
+  gather-samples.py --salamander DIR --rumpf DIR --sonic-pi DIR \
+    --violin DIR --cello DIR --out SAMPLES
 
 DATA.md says where the sets come from and what their licences are.
 """
@@ -14,10 +15,13 @@ import numpy as np
 
 import audio
 
-SEMITONES = {'C': 0, 'Ds': 3, 'Fs': 6, 'A': 9}
+SEMITONES = {'C': 0, 'Cs': 1, 'D': 2, 'Ds': 3, 'E': 4, 'F': 5, 'Fs': 6,
+             'G': 7, 'Gs': 8, 'A': 9, 'As': 10, 'B': 11}
 LONGEST_SECONDS = 8
 # The set has one layer of sixteen, in the middle of its range.
 SALAMANDER_VELOCITY = 80
+BOWED_VELOCITY = 80
+HELD_SECONDS = 4
 # drumkit.xml of the rumpf kit lists its instruments from this key upwards;
 # those past the General MIDI drums are loops and effects.
 RUMPF_FIRST_KEY, RUMPF_KEYS = 36, 18
@@ -55,6 +59,36 @@ def sonic_pi(folder):
         yield 'sonic-pi', 'drum', key, velocity, folder / f'{name}.flac'
 
 
+def bowed(name, program, folder):
+    """Every note twice: as the bow strikes it, and from its middle on, as it
+    is heard where the bow goes on to the next note."""
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r'([A-G]s?)(\d)', path.stem)
+        if match and path.suffix in ('.wav', '.mp3', '.ogg'):
+            key = SEMITONES[match[1]] + 12 * (int(match[2]) + 1)
+            for manner in '', '-legato':
+                yield name + manner, program, key, BOWED_VELOCITY, path
+
+
+def violin(folder):
+    yield from bowed('violin', 40, folder)
+
+
+def cello(folder):
+    # Its notes are high ones, which violas' parts have and cellos' have not.
+    yield from bowed('cello', 41, folder)
+
+
+def held(samples, from_middle):
+    """A stretch that does not die away, for a loop."""
+    begin = 0.3 * len(samples) if from_middle else (
+        np.argmax(np.abs(samples) > 0.02 * np.abs(samples).max()))
+    end = min(begin + 16000 * HELD_SECONDS, 0.75 * len(samples))
+    samples = samples[int(begin):int(end)].copy()
+    samples[:160] *= np.linspace(0, 1, 160)
+    return samples
+
+
 def from_attack(samples):
     """Without the silence before the note, faded where it is cut."""
     loud = np.abs(samples) > 0.02 * np.abs(samples).max()
@@ -68,7 +102,8 @@ def from_attack(samples):
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    readers = {'salamander': salamander, 'rumpf': rumpf, 'sonic_pi': sonic_pi}
+    readers = {'salamander': salamander, 'rumpf': rumpf, 'sonic_pi': sonic_pi,
+               'violin': violin, 'cello': cello}
     for name in readers:
         parser.add_argument('--' + name.replace('_', '-'), type=pathlib.Path)
     parser.add_argument('--out', type=pathlib.Path, required=True)
@@ -80,8 +115,11 @@ def main():
         notes = read(folder) if folder else ()
         for name, program, key, velocity, path in notes:
             target = f'{name}-{key}-{velocity}.flac'
-            audio.write_flac(options.out / target,
-                             from_attack(audio.read(path)))
+            samples = audio.read(path)
+            audio.write_flac(
+                options.out / target,
+                held(samples, name.endswith('-legato'))
+                if reader in ('violin', 'cello') else from_attack(samples))
             lines.append(f'{name}\t{program}\t{key}\t{velocity}\t{target}\n')
     (options.out / 'samples.tsv').write_text(''.join(lines))
     print(f'{len(lines)} samples in {options.out}')

@@ -14,8 +14,8 @@
 #define VELOCITY_EXPONENT 1.6f
 #define FOREVER 1e9f
 /* How much shorter or longer than written a note may become in legato. */
-#define LEGATO_SHORTER 0.25f
-#define LEGATO_LONGER 0.4f
+#define LEGATO_SHORTER 0.35f
+#define LEGATO_LONGER 1.0f
 
 static guint
 layer_of (guint velocity)

@@ -8,8 +8,8 @@ import native
 # Real recordings are mostly of pianos, bands and drums; a little of all else.
 # Run 1 took violins for saxophones and trumpets: fewer windows where anything
 # plays anything, more of strings.
-SCENES = {'piano': 0.31, 'band': 0.26, 'medley': 0.07, 'lines': 0.18,
-          'drums': 0.13, 'empty': 0.05}
+SCENES = {'piano': 0.31, 'band': 0.25, 'medley': 0.06, 'lines': 0.22,
+          'drums': 0.11, 'empty': 0.05}
 
 DEFAULTS = {
     # A part that often plays on a wrong instrument teaches confusion.
@@ -23,7 +23,7 @@ DEFAULTS = {
     'sampled': 0.6,
     # References of recorded and sampled pianos end with the key, and there is
     # a pedal; those of rendered files end with the pedal.
-    'recorded': 0.6,
+    'recorded': 0.5,
     # Bowed notes last until the next one more often than scores' players of
     # corpus.npz would have it (0.75 to 1.02 of what is written).
     'legato': 0.5,

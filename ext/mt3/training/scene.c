@@ -159,6 +159,10 @@ play_medley (Mt3Draw *draw)
   Mt3Random *random = &draw->scene.random;
   guint n = 1 + mt3_random_below (random, 4);
 
+  /* What plays alone or with one other in a recording is in play_lines(): a
+   * violin in a hall is no synthesiser's pad. */
+  if (n <= 2)
+    draw->setting = MT3_SETTING_RENDERED;
   for (guint i = 0; i < n; i++)
     play_melody (
         draw, mt3_draw_program (draw), mt3_random_range (random, -9, 0));
@@ -174,7 +178,7 @@ play_lines (Mt3Draw *draw)
   const guint *quartet =
       mt3_draw_pick (random, draw->source->pieces[MT3_PIECE_STRINGS]);
   guint n =
-      1 + mt3_random_chance (random, 0.4f) + mt3_random_chance (random, 0.25f);
+      1 + mt3_random_chance (random, 0.35f) + mt3_random_chance (random, 0.2f);
   gfloat at = mt3_random_range (random, 0, 1);
   gfloat strings = 0.55f;
 
@@ -183,7 +187,7 @@ play_lines (Mt3Draw *draw)
     draw->setting = MT3_SETTING_RECORDED;
     strings = 0.85f;
   }
-  if (quartet && mt3_random_chance (random, 0.5f)) {
+  if (quartet && mt3_random_chance (random, 0.45f)) {
     play_band (draw, &draw->source->corpus.pieces[*quartet]);
     return;
   }

@@ -8,6 +8,7 @@
 #define MAX_PARTIALS 40
 #define HIGHEST_HERTZ 7600.0f
 #define N_RESONANCES 3
+#define N_BODY_RESONANCES 14 /* the most */
 #define FIRST_KEY 24
 #define LAST_KEY 102
 #define KEY_STEP 3
@@ -39,7 +40,9 @@ static const Timbre timbres[] = {
     {33, 0.003f, -7, 0, 1e-4f, 1.0f, 0.02f, 0},
     {38, 0.002f, -4, 0.2f, 0, 0.8f, 0, 0},
     {40, 0.06f, -4, 0, 0, 0, 0.05f, 0}, /* strings */
-    {42, 0.07f, -5, 0, 0, 0, 0.05f, 0},
+    {40, 0.02f, -3, 0, 0, 0, 0.10f, 0}, {40, 0.10f, -7, 0, 0, 0, 0.03f, 0},
+    {41, 0.05f, -5, 0, 0, 0, 0.06f, 0}, {42, 0.07f, -5, 0, 0, 0, 0.05f, 0},
+    {42, 0.03f, -4, 0, 0, 0, 0.10f, 0},
     {46, 0.002f, -9, 0, 3e-5f, 0.9f, 0.02f, 0},
     {48, 0.15f, -5, 0, 0, 0, 0.04f, 0},
     {52, 0.08f, -7, 0, 0, 0, 0.04f, 1}, /* voices */
@@ -70,9 +73,17 @@ vary (Mt3Random *random, gfloat value, gfloat factor)
 /* One instrument of a kind. */
 typedef struct {
   Timbre timbre;
-  gfloat hertz[N_RESONANCES], decibels[N_RESONANCES];
+  guint n_resonances;
+  gfloat hertz[N_BODY_RESONANCES], decibels[N_BODY_RESONANCES];
+  gfloat sharpness; /* 1 is a width of an octave */
   gfloat ensemble; /* detuning between two players, as a ratio */
 } Body;
+
+static gboolean
+is_bowed (const Timbre *timbre)
+{
+  return timbre->program >= 40 && timbre->program <= 42;
+}
 
 static Body
 draw_body (Mt3Random *random, const Timbre *timbre)
@@ -87,10 +98,15 @@ draw_body (Mt3Random *random, const Timbre *timbre)
   body.timbre.decay = vary (random, timbre->decay, 1.7f);
   body.timbre.noise = vary (random, timbre->noise, 2);
   body.ensemble = 1 + mt3_random_range (random, 0, 0.002f);
-  for (guint i = 0; i < N_RESONANCES; i++) {
+  /* What tells a bowed string from a wind is its wooden body: every partial is
+   * as loud as the resonance that it meets. */
+  body.n_resonances = is_bowed (timbre) ? N_BODY_RESONANCES : N_RESONANCES;
+  body.sharpness = is_bowed (timbre) ? 9 : 2.5f;
+  for (guint i = 0; i < body.n_resonances; i++) {
     body.hertz[i] = expf (mt3_random_range (random, logf (250), logf (5000)));
-    body.decibels[i] = timbre->voice > 0 ? mt3_random_range (random, 15, 25)
-                                         : mt3_random_range (random, -9, 9);
+    body.decibels[i] = timbre->voice > 0   ? mt3_random_range (random, 15, 25)
+                       : is_bowed (timbre) ? mt3_random_range (random, -14, 12)
+                                           : mt3_random_range (random, -9, 9);
   }
   return body;
 }
@@ -105,8 +121,8 @@ partial_gain (const Body *body, guint number, gfloat hertz, gfloat velocity)
 
   if (number % 2 == 0)
     decibels += 20 * log10f (1.001f - timbre->odd);
-  for (guint i = 0; i < N_RESONANCES; i++) {
-    gfloat distance = log2f (hertz / body->hertz[i]) * 2.5f;
+  for (guint i = 0; i < body->n_resonances; i++) {
+    gfloat distance = log2f (hertz / body->hertz[i]) * body->sharpness;
 
     decibels += body->decibels[i] * expf (-distance * distance);
   }

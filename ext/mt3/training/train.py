@@ -39,7 +39,8 @@ from recipe import make_recipe, program_labels
 
 WARMUP_STEPS = 200
 # The rate stays up for this share of the run, then falls in a straight line;
-# where training starts from a model, it falls from the beginning.
+# where training starts from a model, it falls from the beginning (--constant
+# sets another share).
 CONSTANT_SHARE = 0.45
 FINAL_RATE = 0.02
 AVERAGE_DECAY = 0.9995
@@ -57,9 +58,10 @@ DATA_STATEMENT = (
     'Trained from scratch on OpenScore string quartets and Lieder (CC0), the '
     'Groove MIDI dataset (CC BY 4.0), Freedoom (BSD-3-Clause) and Simutrans '
     '(Artistic-1.0) music and generated music, played by FluidR3 and '
-    'MuseScore_General (MIT), Salamander Grand Piano (CC BY 3.0), the rumpf '
-    'kit (CC BY 3.0), Sonic Pi samples (CC0) and synthetic instruments; see '
-    'ext/mt3/training/DATA.md')
+    'MuseScore_General (MIT), Salamander Grand Piano (CC BY 3.0), VSCO 2 CE '
+    '(CC0, as edited by N. Brosowsky, CC BY 3.0), a cello by flcellogrl (CC BY '
+    '3.0), the rumpf kit (CC BY 3.0), Sonic Pi samples (CC0) and synthetic '
+    'instruments; see ext/mt3/training/DATA.md')
 
 
 class Objective(nn.Module):
@@ -198,7 +200,8 @@ class Trainer:
         self.optimiser = Optimiser(self.model)
         self.step, self.elapsed, self.history = 0, 0.0, []
         self.minutes = options.minutes
-        self.constant_share = 0 if options.init else CONSTANT_SHARE
+        self.constant_share = options.constant if options.constant is not None \
+            else 0 if options.init else CONSTANT_SHARE
         self.auxiliary_weights = (0, 0) if options.init else AUXILIARY_WEIGHTS
         self.state_path = self.out / 'state.pt'
         if self.state_path.exists():
@@ -419,6 +422,8 @@ def parse_options(arguments=None):
     parser.add_argument('--short-tokens', type=int, default=192)
     parser.add_argument('--long-tokens', type=int, default=512)
     parser.add_argument('--rate', type=float, default=2e-3)
+    parser.add_argument('--constant', type=float, metavar='SHARE', help=(
+        'of the run that the rate stays up'))
     parser.add_argument('--mistakes', type=float, default=0.02)
     parser.add_argument('--repeats', type=float, default=0.15)
     parser.add_argument('--labels', default='groups',
