@@ -22,9 +22,9 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-programs="tests/check/cuda/gpu-attention tests/check/cuda/gpu-decode
-  tests/check/cuda/gpu-devices
-  tests/check/cuda/gpu-failure tests/check/cuda/gpu-gemm
+kernel_tests=(attention decode gemm) # programs that need no model
+programs="${kernel_tests[*]/#/tests/check/cuda/gpu-}
+  tests/check/cuda/gpu-devices tests/check/cuda/gpu-failure
   tests/check/cuda/gpu-golden tests/check/cuda/gpu-parity
   tests/benchmarks/mt3-bench tests/benchmarks/mt3-bench-element
   tests/data-tools/mt3-make-model ext/mt3/engine/cuda/libmt3cuda.so
@@ -342,7 +342,7 @@ sanitize () { # TOOL NAME ARGUMENT...
 }
 
 check () {
-  local tool
+  local tool kernels
   step "models to check with" make_models
   step "several devices" check_program gpu-devices "$model"
   step "a full device, a lost device" check_program gpu-failure \
@@ -350,8 +350,8 @@ check () {
   if [ -n "$shared" ] && unpack_golden; then
     begin "golden tensors" check_program gpu-golden "$model" "$work"
   fi
-  for tool in gemm attention decode; do
-    begin "kernels: $tool" check_program gpu-$tool
+  for kernels in "${kernel_tests[@]}"; do
+    begin "kernels: $kernels" check_program "gpu-$kernels"
   done
   begin "parity, random weights" check_program gpu-parity \
     "$work/tiny.safetensors"
@@ -366,9 +366,9 @@ check () {
       "$work/tiny.safetensors" 2 3 2
     begin "$tool, 400 windows" sanitize $tool gpu-parity \
       "$work/tiny.safetensors" 400 2 1
-    begin "$tool, decode's kernels" sanitize $tool gpu-decode
-    begin "$tool, products" sanitize $tool gpu-gemm
-    begin "$tool, attention" sanitize $tool gpu-attention
+    for kernels in "${kernel_tests[@]}"; do
+      begin "$tool, kernels: $kernels" sanitize $tool "gpu-$kernels"
+    done
     [ -z "$shared" ] ||
       begin "$tool, golden tensors" sanitize $tool gpu-golden "$model" "$work"
   done
