@@ -70,6 +70,19 @@ class Usage(Recipe):
                 self.assertIn(f'usage: {script}',
                               self.run_recipe(script, code=2))
 
+    def test_every_script_explains_itself_when_asked(self):
+        for script, code in (
+                ('transcribe-file.sh', 2), ('only-instruments.sh', 2),
+                ('video-to-midi.sh', 2), ('play-midi.sh', 2),
+                ('play-live.sh', 2), ('convert-model.sh', 2),
+                ('install-packages.sh', 2), ('build-package.sh', 2),
+                ('quickstart.sh', 2), ('demo-piece.py', 1),
+                ('piano-roll.py', 0), ('transcribe-folder.py', 0),
+                ('live-monitor.py', 0)):
+            with self.subTest(script):
+                self.assertIn(f'usage: {script}',
+                              self.run_recipe(script, '--help', code=code))
+
 
 class TranscribeFile(Recipe):
     def test_writes_a_midi_file(self):
