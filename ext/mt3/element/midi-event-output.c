@@ -298,6 +298,14 @@ gst_mt3_midi_event_output_open (GstMt3Output *output)
       &output->context.segment, output->context.seqnum);
 }
 
+/* The first tick comes only when a window has been transcribed. */
+static void
+gst_mt3_midi_event_output_preroll (GstMt3Output *output)
+{
+  gst_mt3_midi_event_output_gap (
+      (GstMt3MidiEventOutput *) output, 0, GST_CLOCK_TIME_NONE);
+}
+
 static void
 gst_mt3_midi_event_output_note (
     GstMt3Output *output, const Mt3Note *note, gboolean ended)
@@ -371,6 +379,7 @@ gst_mt3_midi_event_output_new (const GstMt3OutputContext *context)
   self->output = (GstMt3Output){
       .context = *context,
       .open = gst_mt3_midi_event_output_open,
+      .preroll = gst_mt3_midi_event_output_preroll,
       .note = gst_mt3_midi_event_output_note,
       .discont = gst_mt3_midi_event_output_discont,
       .advance = gst_mt3_midi_event_output_advance,

@@ -56,6 +56,12 @@ gst_mt3_midi_file_output_open (GstMt3Output *output)
       output->context.srcpad, gst_event_new_gap (0, GST_CLOCK_TIME_NONE));
 }
 
+/* Opening it has done so. */
+static void
+gst_mt3_midi_file_output_preroll (GstMt3Output *output)
+{
+}
+
 static void
 gst_mt3_midi_file_output_note (
     GstMt3Output *output, const Mt3Note *note, gboolean ended)
@@ -217,6 +223,7 @@ gst_mt3_midi_file_output_new (const GstMt3OutputContext *context)
   self->output = (GstMt3Output){
       .context = *context,
       .open = gst_mt3_midi_file_output_open,
+      .preroll = gst_mt3_midi_file_output_preroll,
       .note = gst_mt3_midi_file_output_note,
       .discont = gst_mt3_midi_file_output_discont,
       .advance = gst_mt3_midi_file_output_advance,

@@ -48,11 +48,14 @@ typedef struct {
  * GstMt3Output:
  *
  * An output embeds this as its first member. All calls come from the source
- * pad's task, with no lock held, in the order open, then note and advance as
- * the transcription goes on, finish, free. Times are in seconds from the first
- * sample.
+ * pad's task, with no lock held, in the order open, preroll, then note and
+ * advance as the transcription goes on, finish, free. Times are in seconds from
+ * the first sample.
  *
- * @open: pushes the segment and what lets sinks preroll before the first note
+ * @open: pushes the segment
+ * @preroll: for live audio, once its latency is known: lets sinks preroll
+ * before the first note; the other sinks of a pipeline would wait for them, and
+ * so would the audio
  * @note: takes note of a note, at its onset (offset is NAN) and at its end
  * @discont: audio was lost at @seconds
  * @advance: @seconds of audio are transcribed now: what comes is told with
@@ -68,6 +71,7 @@ struct _GstMt3Output {
   GstAllocationParams memory;
 
   void (*open) (GstMt3Output *output);
+  void (*preroll) (GstMt3Output *output);
   void (*note) (GstMt3Output *output, const Mt3Note *note, gboolean ended);
   void (*discont) (GstMt3Output *output, gdouble seconds);
   GstFlowReturn (*advance) (

@@ -410,13 +410,27 @@ gst_mt3_transcribe_stop (GstMt3Transcribe *self, GstFlowReturn ret)
   gst_pad_pause_task (self->srcpad);
 }
 
+/* Of a file the sink had better wait: what it plays first would be late. */
+static void
+gst_mt3_transcribe_preroll_live (GstMt3Transcribe *self)
+{
+  gboolean live;
+
+  g_mutex_lock (&self->lock);
+  live = self->live.is_live && self->runs.length > 0;
+  g_mutex_unlock (&self->lock);
+  if (live)
+    self->output->preroll (self->output);
+}
+
 static void
 gst_mt3_transcribe_loop (gpointer user_data)
 {
   GstMt3Transcribe *self = user_data;
+  gboolean first = !self->output;
   GstFlowReturn ret = GST_FLOW_OK;
 
-  if (!self->output)
+  if (first)
     ret =
         gst_mt3_transcribe_report (self, gst_mt3_transcribe_open_output (self));
   if (ret == GST_FLOW_OK) {
@@ -424,6 +438,8 @@ gst_mt3_transcribe_loop (gpointer user_data)
     if (ret == GST_FLOW_ERROR)
       gst_mt3_transcribe_push_eos (self);
   }
+  if (ret == GST_FLOW_OK && first)
+    gst_mt3_transcribe_preroll_live (self);
   if (ret == GST_FLOW_OK) {
     gst_mt3_transcribe_push_events (self);
     ret = gst_mt3_transcribe_step (self);

@@ -146,6 +146,41 @@ GST_START_TEST (the_segment_in_time_and_its_seqnum_are_upstreams)
 
 GST_END_TEST
 
+/* Beside it another sink may wait with a queue that is shorter than a window.
+ */
+GST_START_TEST (live_sinks_preroll_before_a_window_is_through)
+{
+  g_auto (Fixture) fixture = new_fixture (EVENTS, TRUE);
+  GstClockTime start, duration;
+  GstEvent *gap;
+
+  push_segment (&fixture, GST_SECOND, 0);
+  gst_harness_push (
+      fixture.harness, fixture_buffer (0.5f, SCRIPT_WINDOW / 2, GST_SECOND));
+  gap = fixture_wait_event (&fixture, GST_EVENT_GAP);
+  gst_event_parse_gap (gap, &start, &duration);
+  fail_unless_equals_clocktime (start, GST_SECOND);
+  gst_event_unref (gap);
+}
+
+GST_END_TEST
+
+/* What they play first would be late. */
+GST_START_TEST (sinks_of_a_file_preroll_with_a_message)
+{
+  g_auto (Fixture) fixture = new_fixture (EVENTS, FALSE);
+  GstEvent *event;
+
+  fixture_push_windows (&fixture, 2, 0);
+  gst_buffer_unref (gst_harness_pull (fixture.harness));
+  while ((event = gst_harness_try_pull_event (fixture.harness))) {
+    fail_unless (GST_EVENT_TYPE (event) != GST_EVENT_GAP);
+    gst_event_unref (event);
+  }
+}
+
+GST_END_TEST
+
 GST_START_TEST (the_end_ends_all_notes)
 {
   g_auto (Fixture) fixture = new_fixture (EVENTS, FALSE);
@@ -625,6 +660,8 @@ live_suite (void)
       tcase, what_follows_chooses_the_output, 0, G_N_ELEMENTS (negotiations));
   tcase_add_test (tcase, notes_come_while_the_audio_goes_on);
   tcase_add_test (tcase, the_segment_in_time_and_its_seqnum_are_upstreams);
+  tcase_add_test (tcase, live_sinks_preroll_before_a_window_is_through);
+  tcase_add_test (tcase, sinks_of_a_file_preroll_with_a_message);
   tcase_add_test (tcase, the_end_ends_all_notes);
   tcase_add_test (tcase, a_flush_starts_the_events_over);
   tcase_add_test (tcase, a_seek_goes_on_where_it_leads);
