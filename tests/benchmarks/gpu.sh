@@ -3,21 +3,21 @@
 #
 # All that is measured and checked on a machine with a GPU, in one command.
 # First what the README's table says, in the order of weight: the engine's
-# speed, pipelines, the reference's tokens and notes, the model that comes along,
-# and PyTorch; then kernels, parity of bits, failures, compute-sanitizer.
+# speed, pipelines, the reference's tokens and notes, the model that comes
+# along, and PyTorch; then kernels, parity of bits, failures, compute-sanitizer.
 #
 # usage: gpu.sh [--figures|--checks] BUILD_DIR MODEL [SHARED_DIR [OUT_DIR]]
 #
 # MODEL is MT3 as mt3-model converts it. SHARED_DIR has the reference's tensors
-# and the recordings; without it nothing is measured. OUT_DIR keeps figures, MIDI
-# files and what each check printed. --figures leaves the checks out, --checks
-# the figures.
+# and the recordings; without it nothing is measured. OUT_DIR keeps figures,
+# MIDI files and what each check printed. --figures leaves the checks out,
+# --checks the figures.
 #
 # Where Meson is, BUILD_DIR is built first. Elsewhere it may come from another
 # machine with the same processor: `gpu.sh --pack BUILD_DIR OUT_DIR` collects
 # the programs, the libraries they need, and as much of GStreamer. Take OUT_DIR
-# and the source tree there. Python needs NumPy; mir_eval and mido for the notes,
-# PyTorch to be measured.
+# and the source tree there. Python needs NumPy; mir_eval and mido for the
+# notes, PyTorch to be measured.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
