@@ -12,3 +12,16 @@ mt3_error_quark (void)
     g_once_init_leave (&quark, g_quark_from_static_string ("mt3-error-quark"));
   return (GQuark) quark;
 }
+
+gboolean
+mt3_format_error (GError **error, const gchar *path, const gchar *format, ...)
+{
+  g_autofree gchar *message = NULL;
+  va_list args;
+
+  va_start (args, format);
+  message = g_strdup_vprintf (format, args);
+  va_end (args);
+  g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT, "%s: %s", path, message);
+  return FALSE;
+}

@@ -39,4 +39,8 @@ typedef enum {
 #define MT3_ERROR (mt3_error_quark ())
 GQuark mt3_error_quark (void);
 
+/* For the reader of a file: MT3_ERROR_FORMAT, "PATH: ...". Returns FALSE. */
+gboolean mt3_format_error (GError **error, const gchar *path,
+    const gchar *format, ...) G_GNUC_PRINTF (3, 4);
+
 G_END_DECLS

@@ -58,23 +58,6 @@ typedef struct {
   Mt3Archive *archive;
 } Reader;
 
-static gboolean fail (const Reader *reader, GError **error, const gchar *format,
-    ...) G_GNUC_PRINTF (3, 4);
-
-static gboolean
-fail (const Reader *reader, GError **error, const gchar *format, ...)
-{
-  g_autofree gchar *message = NULL;
-  va_list args;
-
-  va_start (args, format);
-  message = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error (
-      error, MT3_ERROR, MT3_ERROR_FORMAT, "%s: %s", reader->path, message);
-  return FALSE;
-}
-
 /* A file beside data.pkl, in the folder of any name that torch.save gave it. */
 static GBytes *
 find_file (const Reader *reader, const gchar *name)
@@ -103,7 +86,7 @@ find_pickle (Reader *reader, GError **error)
   }
   if (n == 1)
     return TRUE;
-  fail (reader, error,
+  mt3_format_error (error, reader->path,
       "a zip file with %u entries data.pkl; expected the one of torch.save", n);
   return FALSE;
 }
@@ -116,7 +99,8 @@ check_byte_order (const Reader *reader, GError **error)
   g_autoptr (GBytes) little = g_bytes_new_static ("little", 6);
 
   if (order != NULL && !g_bytes_equal (order, little))
-    return fail (reader, error, "its numbers are not little-endian");
+    return mt3_format_error (
+        error, reader->path, "its numbers are not little-endian");
   return TRUE;
 }
 
@@ -132,7 +116,8 @@ find_storage (const Reader *reader, const gchar *name,
 
   if (value->type != MT3_PICKLE_PERSISTENT || mt3_pickle_n_items (id) != 5 ||
       !mt3_pickle_is_string (mt3_pickle_item (id, 0), "storage")) {
-    fail (reader, error, "tensor %s: expected a storage", name);
+    mt3_format_error (
+        error, reader->path, "tensor %s: expected a storage", name);
     return NULL;
   }
   class = mt3_pickle_item (id, 1);
@@ -141,13 +126,15 @@ find_storage (const Reader *reader, const gchar *name,
   if (class->type != MT3_PICKLE_GLOBAL || *type >= G_N_ELEMENTS (storages) ||
       key->type != MT3_PICKLE_STRING ||
       !g_utf8_validate (key->text, (gssize) key->length, NULL)) {
-    fail (reader, error, "tensor %s: a storage without type or key", name);
+    mt3_format_error (
+        error, reader->path, "tensor %s: a storage without type or key", name);
     return NULL;
   }
   file = g_strdup_printf ("data/%.*s", (int) key->length, key->text);
   bytes = find_file (reader, file);
   if (bytes == NULL)
-    fail (reader, error, "tensor %s: there is no storage %s", name, file);
+    mt3_format_error (
+        error, reader->path, "tensor %s: there is no storage %s", name, file);
   return bytes;
 }
 
@@ -205,7 +192,8 @@ read_view (const Reader *reader, const gchar *name,
   gsize bytes;
 
   if (mt3_pickle_n_items (arguments) < 4)
-    return fail (reader, error, "tensor %s: expected four arguments", name);
+    return mt3_format_error (
+        error, reader->path, "tensor %s: expected four arguments", name);
   offset = mt3_pickle_item (arguments, 1);
   if (offset->type != MT3_PICKLE_INT || offset->number < 0 ||
       !read_sizes (
@@ -213,7 +201,7 @@ read_view (const Reader *reader, const gchar *name,
       !read_sizes (mt3_pickle_item (arguments, 3), &n_strides, view->strides) ||
       n_strides != view->n_dims ||
       !mt3_array_bytes (view->n_dims, view->shape, view->element, &bytes))
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "tensor %s: expected an offset, a shape and strides of at most %d "
         "sizes, and no more than 2 GiB",
         name, MT3_TENSOR_MAX_DIMS);
@@ -223,7 +211,7 @@ read_view (const Reader *reader, const gchar *name,
                        !is_dense (2, view->shape, view->strides, FALSE);
   if (!view->column_major &&
       !is_dense (view->n_dims, view->shape, view->strides, FALSE))
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "tensor %s: its strides leave gaps or overlap; save it after "
         ".contiguous ()",
         name);
@@ -256,7 +244,8 @@ read_tensor (const Reader *reader, const gchar *name,
   GBytes *storage;
 
   if (mt3_pickle_n_items (arguments) == 0)
-    return fail (reader, error, "tensor %s: no storage", name);
+    return mt3_format_error (
+        error, reader->path, "tensor %s: no storage", name);
   storage =
       find_storage (reader, name, mt3_pickle_item (arguments, 0), &type, error);
   if (storage == NULL)
@@ -271,7 +260,7 @@ read_tensor (const Reader *reader, const gchar *name,
   if (view.offset > length || n > length - view.offset) {
     g_autofree gchar *shape = mt3_shape_to_string (view.n_dims, view.shape);
 
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "tensor %s: %s from element %" G_GSIZE_FORMAT
         " do not lie in its storage of %" G_GSIZE_FORMAT,
         name, shape, view.offset, length);
@@ -356,7 +345,8 @@ list_tensors (const Reader *reader, const Mt3PickleValue *dict,
       continue;
     if (key->type != MT3_PICKLE_STRING ||
         !g_utf8_validate (key->text, (gssize) key->length, NULL))
-      return fail (reader, error, "a tensor whose name is no text");
+      return mt3_format_error (
+          error, reader->path, "a tensor whose name is no text");
     g_ptr_array_add (names, g_strndup (key->text, key->length));
     g_ptr_array_add (tensors, (gpointer) mt3_pickle_item (dict, i + 1));
   }
@@ -373,7 +363,7 @@ read_state_dict (
   gsize prefix;
 
   if (dict == NULL)
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "no state dict in it; save one: torch.save (model.state_dict (), "
         "FILE)");
   if (!list_tensors (reader, dict, names, tensors, error))
@@ -411,11 +401,11 @@ read_all (Reader *reader, GBytes *bytes, GError **error)
   g_autoptr (Mt3Pickle) pickle = NULL;
 
   if (is_old_format (data, length))
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "in the format of PyTorch before 1.6; save it anew with a later one: "
         "torch.save (torch.load (OLD), NEW)");
   if (!is_zip (data, length))
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "not a file of torch.save (which is a zip file), or damaged");
   reader->files = mt3_zip_read (bytes, reader->path, error);
   if (reader->files == NULL || !find_pickle (reader, error) ||

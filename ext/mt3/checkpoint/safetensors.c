@@ -18,23 +18,6 @@ typedef struct {
   GArray *spans;
 } Reader;
 
-static gboolean fail (const Reader *reader, GError **error, const gchar *format,
-    ...) G_GNUC_PRINTF (3, 4);
-
-static gboolean
-fail (const Reader *reader, GError **error, const gchar *format, ...)
-{
-  g_autofree gchar *message = NULL;
-  va_list args;
-
-  va_start (args, format);
-  message = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT, "%s: %s",
-      reader->archive->path, message);
-  return FALSE;
-}
-
 static gboolean
 check_extent (const Reader *reader, const Span *span, guint n_dims,
     const gsize *shape, const gchar *dtype_name, GError **error)
@@ -43,7 +26,7 @@ check_extent (const Reader *reader, const Span *span, guint n_dims,
   gsize bytes;
 
   if (span->begin > span->end || span->end > reader->length)
-    return fail (reader, error,
+    return mt3_format_error (error, reader->archive->path,
         "tensor %s: bytes %" G_GSIZE_FORMAT " to %" G_GSIZE_FORMAT
         " do not lie in the file's %" G_GSIZE_FORMAT
         " bytes of data; the file is truncated or damaged",
@@ -53,7 +36,7 @@ check_extent (const Reader *reader, const Span *span, guint n_dims,
           bytes != span->end - span->begin)) {
     g_autofree gchar *text = mt3_shape_to_string (n_dims, shape);
 
-    return fail (reader, error,
+    return mt3_format_error (error, reader->archive->path,
         "tensor %s: %s of %s does not take the %" G_GSIZE_FORMAT
         " bytes that the header gives it",
         span->name, text, dtype_name, span->end - span->begin);
@@ -74,7 +57,7 @@ read_tensor (
       !mt3_json_sizes (object, "shape", MT3_TENSOR_MAX_DIMS, &n_dims, shape) ||
       !mt3_json_sizes (object, "data_offsets", 2, &n_offsets, offsets) ||
       n_offsets != 2)
-    return fail (reader, error,
+    return mt3_format_error (error, reader->archive->path,
         "tensor %s: expected a dtype, a shape of at most %d sizes and two "
         "data_offsets",
         name, MT3_TENSOR_MAX_DIMS);
@@ -113,7 +96,8 @@ read_header (Reader *reader, JsonObject *root, GError **error)
   json_object_iter_init_ordered (&iter, root);
   while (json_object_iter_next_ordered (&iter, &name, &node)) {
     if (!JSON_NODE_HOLDS_OBJECT (node))
-      return fail (reader, error, "header: %s is not an object", name);
+      return mt3_format_error (
+          error, reader->archive->path, "header: %s is not an object", name);
     if (g_str_equal (name, "__metadata__"))
       read_metadata (reader->archive, json_node_get_object (node));
     else if (!read_tensor (reader, name, json_node_get_object (node), error))
@@ -143,7 +127,7 @@ check_tiling (const Reader *reader, GError **error)
     const Span *span = &g_array_index (reader->spans, Span, i);
 
     if (span->begin != at)
-      return fail (reader, error,
+      return mt3_format_error (error, reader->archive->path,
           "tensor %s: starts at byte %" G_GSIZE_FORMAT " but %s ends at "
           "%" G_GSIZE_FORMAT "; arrays must neither overlap nor leave gaps",
           span->name, span->begin, previous, at);
@@ -151,7 +135,7 @@ check_tiling (const Reader *reader, GError **error)
     previous = span->name;
   }
   if (at != reader->length)
-    return fail (reader, error,
+    return mt3_format_error (error, reader->archive->path,
         "%" G_GSIZE_FORMAT " bytes behind the last array belong to no tensor",
         reader->length - at);
   return TRUE;
@@ -170,7 +154,7 @@ read_all (Reader *reader, const guint8 *data, gsize length, GError **error)
   header_length = GUINT64_FROM_LE (header_length);
   if (header_length == 0 || header_length > MT3_SAFETENSORS_MAX_HEADER ||
       header_length > length - sizeof header_length)
-    return fail (reader, error,
+    return mt3_format_error (error, reader->archive->path,
         "not a safetensors file, or truncated (%" G_GSIZE_FORMAT
         " bytes, header of %" G_GUINT64_FORMAT ")",
         length, header_length);

@@ -25,23 +25,6 @@ typedef struct {
   GHashTable *entries;
 } Reader;
 
-static gboolean fail (const Reader *reader, GError **error, const gchar *format,
-    ...) G_GNUC_PRINTF (3, 4);
-
-static gboolean
-fail (const Reader *reader, GError **error, const gchar *format, ...)
-{
-  g_autofree gchar *message = NULL;
-  va_list args;
-
-  va_start (args, format);
-  message = g_strdup_vprintf (format, args);
-  va_end (args);
-  g_set_error (
-      error, MT3_ERROR, MT3_ERROR_FORMAT, "%s: %s", reader->path, message);
-  return FALSE;
-}
-
 static guint
 read_u16 (const guint8 *at)
 {
@@ -71,7 +54,7 @@ find_end (Reader *reader, GError **error)
       return TRUE;
     }
   }
-  return fail (reader, error,
+  return mt3_format_error (error, reader->path,
       "no zip directory at its end; the file is truncated or damaged");
 }
 
@@ -86,11 +69,11 @@ find_data (const Reader *reader, const gchar *name, gsize local, gsize size,
 
   if (local > limit || limit - local < LOCAL_SIZE ||
       read_u32 (header) != LOCAL_SIGNATURE)
-    return fail (reader, error, "entry %s: no header at byte %" G_GSIZE_FORMAT,
-        name, local);
+    return mt3_format_error (error, reader->path,
+        "entry %s: no header at byte %" G_GSIZE_FORMAT, name, local);
   *begin = local + LOCAL_SIZE + read_u16 (header + 26) + read_u16 (header + 28);
   if (*begin > limit || limit - *begin < size)
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "entry %s: its %" G_GSIZE_FORMAT " bytes do not lie in the file", name,
         size);
   return TRUE;
@@ -104,19 +87,22 @@ add_entry (
         begin = 0;
 
   if (read_u16 (header + 8) & FLAG_ENCRYPTED)
-    return fail (reader, error, "entry %s is encrypted", name);
+    return mt3_format_error (
+        error, reader->path, "entry %s is encrypted", name);
   if (read_u16 (header + 10) != METHOD_STORED || read_u32 (header + 24) != size)
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "entry %s is compressed, which torch.save never does; if somebody "
         "zipped the file again, unzip it and zip it with -0",
         name);
   if (size == G_MAXUINT32 || local == G_MAXUINT32)
-    return fail (reader, error, "entry %s: files of 4 GiB are not read", name);
+    return mt3_format_error (
+        error, reader->path, "entry %s: files of 4 GiB are not read", name);
   if (!find_data (reader, name, local, size, &begin, error))
     return FALSE;
   if (!g_hash_table_insert (reader->entries, g_strdup (name),
           g_bytes_new_from_bytes (reader->file, begin, size)))
-    return fail (reader, error, "entry %s is there twice", name);
+    return mt3_format_error (
+        error, reader->path, "entry %s is there twice", name);
   return TRUE;
 }
 
@@ -130,16 +116,18 @@ read_entry (Reader *reader, gsize *at, GError **error)
 
   if (reader->end - *at < CENTRAL_SIZE ||
       read_u32 (header) != CENTRAL_SIGNATURE)
-    return fail (reader, error,
+    return mt3_format_error (error, reader->path,
         "no zip entry at byte %" G_GSIZE_FORMAT "; the file is damaged", *at);
   length = read_u16 (header + 28);
   *at +=
       CENTRAL_SIZE + length + read_u16 (header + 30) + read_u16 (header + 32);
   if (*at > reader->end)
-    return fail (reader, error, "a zip entry reaches behind the directory");
+    return mt3_format_error (
+        error, reader->path, "a zip entry reaches behind the directory");
   if (!g_utf8_validate (
           (const gchar *) header + CENTRAL_SIZE, (gssize) length, NULL))
-    return fail (reader, error, "a zip entry whose name is not UTF-8");
+    return mt3_format_error (
+        error, reader->path, "a zip entry whose name is not UTF-8");
   name = g_strndup ((const gchar *) header + CENTRAL_SIZE, length);
   return add_entry (reader, name, header, error);
 }
@@ -157,9 +145,11 @@ read_all (Reader *reader, GError **error)
   n = read_u16 (end + 10);
   reader->directory = at = read_u32 (end + 16);
   if (n == G_MAXUINT16 || at == G_MAXUINT32)
-    return fail (reader, error, "files of 4 GiB or 65535 entries are not read");
+    return mt3_format_error (
+        error, reader->path, "files of 4 GiB or 65535 entries are not read");
   if (at > reader->end)
-    return fail (reader, error, "the zip directory does not lie in the file");
+    return mt3_format_error (
+        error, reader->path, "the zip directory does not lie in the file");
   for (guint i = 0; i < n; i++)
     if (!read_entry (reader, &at, error))
       return FALSE;
