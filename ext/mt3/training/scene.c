@@ -9,6 +9,9 @@
 #define GRID_SECONDS 0.01f
 /* Parts with fewer notes make poor melodies. */
 #define MIN_MELODY_NOTES 30
+/* General MIDI */
+#define FIRST_GUITAR 24
+#define FIRST_SYNTHESISER 80
 
 static gint
 draw_transpose (Mt3Draw *draw)
@@ -195,6 +198,10 @@ play_lines (Mt3Draw *draw)
     guint program = at < strings ? 40 + mt3_random_below (random, 4)
                     : at < 0.9f  ? 56 + mt3_random_below (random, 24)
                                  : mt3_draw_program (draw);
+
+    /* No microphone hears a synthesiser. */
+    if (draw->setting == MT3_SETTING_RECORDED && program >= FIRST_SYNTHESISER)
+      program = FIRST_GUITAR + program % 8;
     play_melody (draw, program, mt3_random_range (random, -5, 0));
   }
 }
