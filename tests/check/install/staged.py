@@ -83,7 +83,8 @@ class Installation(unittest.TestCase):
             cls.root = install(cls.stage)
         cls.libdir = cls.root / LIBDIR
         cls.env = {
-            **os.environ, 'LD_LIBRARY_PATH': str(cls.libdir),
+            **os.environ, 'LC_ALL': 'C.UTF-8',
+            'LD_LIBRARY_PATH': str(cls.libdir),
             'GI_TYPELIB_PATH': str(cls.libdir / 'girepository-1.0'),
             'GST_PLUGIN_PATH': str(cls.libdir / 'gstreamer-1.0'),
             'GST_REGISTRY': str(cls.stage / 'registry.bin')}
