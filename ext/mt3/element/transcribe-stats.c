@@ -7,13 +7,17 @@
 
 #define GST_CAT_DEFAULT gst_mt3_transcribe_debug
 
-/* About the engine, which other elements may share. */
+/* About the engine, which other elements may share: one that asked for the CPU
+ * is not told why another did not get CUDA. */
 static void
-gst_mt3_transcribe_add_engine_stats (GstStructure *stats, Mt3Engine *engine)
+gst_mt3_transcribe_add_engine_stats (
+    GstStructure *stats, Mt3Engine *engine, Mt3Device asked_for)
 {
   Mt3EngineStats values;
 
   mt3_engine_get_stats (engine, &values);
+  if (asked_for != MT3_DEVICE_AUTO)
+    values.fallback = NULL;
   gst_structure_set (stats, "model", G_TYPE_STRING,
       mt3_engine_model_file (engine), "device", G_TYPE_STRING, values.device,
       "device-description", G_TYPE_STRING, values.description, "why-not-cuda",
@@ -39,15 +43,17 @@ gst_mt3_transcribe_get_stats (GstMt3Transcribe *self)
 {
   GstStructure *stats = gst_structure_new_empty ("mt3transcribe-stats");
   Mt3Engine *engine;
+  Mt3Device device;
   GstMt3RunStats run;
 
   g_mutex_lock (&self->lock);
   engine = self->engine ? mt3_engine_ref (self->engine) : NULL;
+  device = self->model_options.device;
   run = self->stats;
   g_mutex_unlock (&self->lock);
 
   if (engine)
-    gst_mt3_transcribe_add_engine_stats (stats, engine);
+    gst_mt3_transcribe_add_engine_stats (stats, engine, device);
   g_clear_pointer (&engine, mt3_engine_unref);
 
   gst_structure_set (stats, "windows", G_TYPE_UINT64, run.notes.windows,

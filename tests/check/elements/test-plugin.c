@@ -375,6 +375,35 @@ GST_START_TEST (two_elements_share_one_engine)
 
 GST_END_TEST
 
+/* Nor what another was told that shares its engine. */
+GST_START_TEST (who_asks_for_the_cpu_is_not_told_why_not_cuda)
+{
+  const gchar *line = "audiotestsrc num-buffers=10 ! mt3transcribe name=%s "
+                      "model-file=\"%s\" max-tokens=20 device=%s ! fakesink ";
+  g_autofree gchar *first =
+      g_strdup_printf (line, "first", tiny_model (), "auto");
+  g_autofree gchar *second =
+      g_strdup_printf (line, "second", tiny_model (), "cpu");
+  GstElement *pipeline = launch ("%s %s", first, second);
+  GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), "second");
+  g_autoptr (GstStructure) stats = NULL;
+  GstBus *bus = gst_element_get_bus (pipeline);
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  gst_message_unref (gst_bus_timed_pop_filtered (
+      bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
+  g_object_get (element, "stats", &stats, NULL);
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+  gst_object_unref (pipeline);
+
+  fail_unless_equals_string (gst_structure_get_string (stats, "device"), "cpu");
+  fail_unless (gst_structure_get_string (stats, "why-not-cuda") == NULL);
+}
+
+GST_END_TEST
+
 GST_START_TEST (for_a_search_auto_is_the_cpu_and_stats_say_why)
 {
   GstElement *pipeline = launch (
@@ -521,6 +550,7 @@ plugin_suite (void)
   tcase_add_loop_test (
       tcase, any_rate_and_channels_give_a_file, 0, G_N_ELEMENTS (formats));
   tcase_add_test (tcase, two_elements_share_one_engine);
+  tcase_add_test (tcase, who_asks_for_the_cpu_is_not_told_why_not_cuda);
   tcase_add_test (tcase, for_a_search_auto_is_the_cpu_and_stats_say_why);
   tcase_add_test (tcase, a_search_on_cuda_is_an_error_that_names_the_cpu);
   tcase_add_test (tcase, updates_end_in_the_same_file);
