@@ -189,6 +189,7 @@ gst_mt3_transcribe_close (GstMt3Transcribe *self)
   g_clear_pointer (&self->input, gst_mt3_audio_input_free);
   gst_audio_info_init (&self->info);
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
+  self->refused_seqnum = GST_SEQNUM_INVALID;
 }
 
 static GstStateChangeReturn

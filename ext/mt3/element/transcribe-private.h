@@ -117,6 +117,7 @@ struct _GstMt3Transcribe {
   /* Sink pad's streaming thread */
   GstSegment segment;
   gboolean segment_changed;
+  guint32 refused_seqnum; /* of a segment; its error was posted */
   GstAudioInfo info;
   gboolean info_changed;
   GstMt3Run *run; /* the last one: windows are pushed into it */

@@ -120,26 +120,41 @@ gst_mt3_transcribe_handle_caps (GstMt3Transcribe *self, GstEvent *event)
   return TRUE;
 }
 
+/* An event that was refused stays on the pad, and comes again with every
+ * buffer: it is told once. */
+static gboolean
+gst_mt3_transcribe_check_segment (
+    GstMt3Transcribe *self, const GstSegment *segment, guint32 seqnum)
+{
+  gboolean told = self->refused_seqnum == seqnum;
+
+  if (segment->format == GST_FORMAT_TIME && segment->rate > 0)
+    return TRUE;
+  self->refused_seqnum = seqnum;
+  if (told)
+    return FALSE;
+  if (segment->format != GST_FORMAT_TIME)
+    GST_ELEMENT_ERROR (self, STREAM, FORMAT,
+        (_ ("Audio without times cannot be transcribed.")),
+        ("segment in %s, only time is understood; a parser or decoder before "
+         "mt3transcribe is missing",
+            gst_format_get_name (segment->format)));
+  else
+    GST_ELEMENT_ERROR (self, STREAM, FORMAT,
+        (_ ("Audio that plays backwards cannot be transcribed.")),
+        ("segment with rate %g", segment->rate));
+  return FALSE;
+}
+
 static gboolean
 gst_mt3_transcribe_handle_segment (GstMt3Transcribe *self, GstEvent *event)
 {
   GstSegment segment, moved;
 
   gst_event_copy_segment (event, &segment);
-  if (segment.format != GST_FORMAT_TIME) {
-    GST_ELEMENT_ERROR (self, STREAM, FORMAT,
-        (_ ("Audio without times cannot be transcribed.")),
-        ("segment in %s, only time is understood; a parser or decoder before "
-         "mt3transcribe is missing",
-            gst_format_get_name (segment.format)));
+  if (!gst_mt3_transcribe_check_segment (
+          self, &segment, gst_event_get_seqnum (event)))
     return FALSE;
-  }
-  if (segment.rate <= 0) {
-    GST_ELEMENT_ERROR (self, STREAM, FORMAT,
-        (_ ("Audio that plays backwards cannot be transcribed.")),
-        ("segment with rate %g", segment.rate));
-    return FALSE;
-  }
 
   moved = self->segment;
   moved.position = segment.position;

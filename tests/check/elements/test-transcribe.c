@@ -386,6 +386,25 @@ GST_START_TEST (a_segment_backwards_is_an_error)
 
 GST_END_TEST
 
+/* It comes again with each buffer, until it is accepted. */
+GST_START_TEST (a_segment_that_is_refused_is_one_error)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  GstSegment segment;
+  GstMessage *message;
+
+  gst_segment_init (&segment, GST_FORMAT_BYTES);
+  gst_harness_push_event (fixture.harness, gst_event_new_segment (&segment));
+  for (guint i = 0; i < 3; i++)
+    fail_unless (fixture_push_windows (&fixture, 1, 0) != GST_FLOW_OK);
+  fixture_expect_error (
+      &fixture, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "bytes");
+  message = gst_bus_pop_filtered (fixture.bus, GST_MESSAGE_ERROR);
+  fail_unless (message == NULL);
+}
+
+GST_END_TEST
+
 GST_START_TEST (the_format_may_change_in_the_middle)
 {
   g_auto (Fixture) fixture = fixture_new_playing ();
@@ -782,6 +801,7 @@ transcribe_suite (void)
   tcase_add_test (tcase, audio_outside_of_the_segment_is_not_heard);
   tcase_add_test (tcase, a_segment_in_bytes_is_an_error);
   tcase_add_test (tcase, a_segment_backwards_is_an_error);
+  tcase_add_test (tcase, a_segment_that_is_refused_is_one_error);
   tcase_add_test (tcase, the_format_may_change_in_the_middle);
   tcase_add_test (tcase, only_forward_seeks_in_time_go_upstream);
   tcase_add_test (tcase, quality_events_stay_here);
