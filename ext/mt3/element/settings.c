@@ -193,6 +193,8 @@ gst_mt3_settings_install_engine (GObjectClass *klass)
 guint
 gst_mt3_settings_install (GObjectClass *klass)
 {
+  gst_type_mark_as_plugin_api (gst_mt3_device_get_type (), 0);
+  gst_type_mark_as_plugin_api (gst_mt3_precision_get_type (), 0);
   gst_mt3_settings_install_engine (klass);
 
   /**
