@@ -10,6 +10,8 @@ usage: gpu-notes.py EVAL_DIR OUT_DIR
 """
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'accuracy'))
@@ -31,11 +33,15 @@ def reference_notes(clip):
     return accuracy.read_json_notes(clip / 'notes.json')
 
 
+def evaluate(name, clip):
+    return accuracy.evaluate(
+        clip, written_notes(name, clip) if name else reference_notes(clip))
+
+
 def means(name):
     """Of each score, and whether all notes are the reference's."""
-    results = [accuracy.evaluate(clip, written_notes(name, clip)
-                                 if name else reference_notes(clip))
-               for clip in CLIPS]
+    with ProcessPoolExecutor() as pool:
+        results = list(pool.map(partial(evaluate, name), CLIPS))
     return ([100.0 * accuracy.mean([r['scores'][score] for r in results])
              for score in SCORES],
             all(r.get('as golden') for r in results))

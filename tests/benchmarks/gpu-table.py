@@ -37,8 +37,8 @@ def clip(run):
 
 def torch(dtype):
     """PyTorch's figures in this run; {} without."""
-    path = FIGURES / f'torch-{dtype}.json'
-    return json.loads(path.read_text()) if path.exists() else {}
+    path = FIGURES / 'torch.json'
+    return json.loads(path.read_text())[dtype] if path.exists() else {}
 
 
 def torch_clip(dtype):

@@ -250,23 +250,20 @@ notes () {
 }
 
 small_as_cpu () {
-  transcribe small-cpu "$small" cpu exact && same_files small-cpu small-exact
-}
-
-torch () { # DTYPE RUNS
-  python "$here/torch-graphs.py" --dtype "$1" --runs "$2" \
-    --json "$out/torch-$1.json" \
-    "$model" "$work/long.raw" "$shared/eval/long/keep_on_rolling/tokens.json"
+  transcribe small-exact "$small" cuda exact &&
+    transcribe small-cpu "$small" cpu exact && same_files small-cpu small-exact
 }
 
 measure_torch () {
+  local long=$shared/eval/long/keep_on_rolling
   if ! has_python torch; then
     echo "no PyTorch here"
     return
   fi
-  (launch filesrc location="$shared/eval/long/keep_on_rolling/audio.flac" \
-    ! flacparse ! flacdec ! filesink location="$work/long.raw") &&
-    torch bfloat16 5 && torch float32 3
+  (launch filesrc location="$long/audio.flac" ! flacparse ! flacdec \
+    ! filesink location="$work/long.raw") &&
+    python "$here/torch-graphs.py" --json "$out/torch.json" \
+      "$model" "$work/long.raw" "$long/tokens.json"
 }
 
 measure () {
@@ -293,7 +290,6 @@ measure () {
   step "mt3-small, 2,000 windows queued" bench small-queue "$small" -p fast \
     -q 2000 -r 3 "$long/audio.flac"
   step "PyTorch" measure_torch
-  step "mt3-small, the CPU's files" small_as_cpu
   step "table" python "$here/gpu-table.py" "$out"
 }
 
@@ -347,21 +343,22 @@ check () {
   step "several devices" check_program gpu-devices "$model"
   step "a full device, a lost device" check_program gpu-failure \
     "$work/tiny.safetensors" "$work/large-overflow.safetensors"
+  begin "parity, MT3" check_program gpu-parity "$model" 50 60
+  begin "parity, random weights" check_program gpu-parity \
+    "$work/tiny.safetensors"
+  begin "parity, mt3-small" check_program gpu-parity "$small" 50 60
+  begin "parity, our own model's widths" check_program gpu-parity \
+    "$work/narrow.safetensors"
+  begin "parity, overflow" check_program gpu-parity \
+    "$work/overflow.safetensors" 12 40
   if [ -n "$shared" ] && unpack_golden; then
     begin "golden tensors" check_program gpu-golden "$model" "$work"
   fi
   for kernels in "${kernel_tests[@]}"; do
     begin "kernels: $kernels" check_program "gpu-$kernels"
   done
-  begin "parity, random weights" check_program gpu-parity \
-    "$work/tiny.safetensors"
-  begin "parity, our own model's widths" check_program gpu-parity \
-    "$work/narrow.safetensors"
-  begin "parity, overflow" check_program gpu-parity \
-    "$work/overflow.safetensors" 12 40
-  begin "parity, mt3-small" check_program gpu-parity "$small" 50 60
-  begin "parity, MT3" check_program gpu-parity "$model" 50 60
-  for tool in memcheck racecheck initcheck synccheck; do
+  [ -z "$shared" ] || begin "mt3-small, the CPU's files" small_as_cpu
+  for tool in racecheck memcheck initcheck synccheck; do
     begin "$tool, two windows" sanitize $tool gpu-parity \
       "$work/tiny.safetensors" 2 3 2
     begin "$tool, 400 windows" sanitize $tool gpu-parity \

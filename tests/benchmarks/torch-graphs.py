@@ -244,8 +244,8 @@ def parse_arguments():
     parser.add_argument('model', help='safetensors, converted by mt3-model')
     parser.add_argument('audio', help='raw, 16 kHz, mono, 16 bits')
     parser.add_argument('tokens', help='JSON of the tokens that are expected')
-    parser.add_argument('--dtype', default='bfloat16',
-                        choices=('bfloat16', 'float16', 'float32'))
+    parser.add_argument('--dtypes', nargs='+', metavar='DTYPE',
+                        default=('bfloat16', 'float32'))
     parser.add_argument('--device', default='cuda', help='cpu: without graphs')
     parser.add_argument('--windows', type=int, help='only the first so many')
     parser.add_argument('--runs', type=int, default=5)
@@ -253,10 +253,8 @@ def parse_arguments():
     return parser.parse_args()
 
 
-@torch.no_grad()
-def main():
-    args = parse_arguments()
-    network = Network(args.model, args.device, getattr(torch, args.dtype))
+def measure(args, dtype):
+    network = Network(args.model, args.device, getattr(torch, dtype))
     samples, frames = read_windows(args.audio, network.config)
     samples, frames = samples[:args.windows], frames[:args.windows]
     expected = json.loads(Path(args.tokens).read_text())['segments']
@@ -277,15 +275,23 @@ def main():
     one = slice(WINDOW, WINDOW + 1) if len(samples) > WINDOW else slice(1)
     window, (_, window_steps) = median_time(
         lambda: transcribe(alone, samples[one], frames[one]), args.runs)
-    figures = {
-        'torch': torch.__version__, 'dtype': args.dtype,
-        'windows': len(samples), 'seconds': seconds, 'steps': steps,
-        'identical-windows': sum(a == b[1] for a, b in zip(tokens, expected)),
-        'window': window, 'window-steps': window_steps}
-    print(f'PyTorch {torch.__version__}, {args.dtype}: {seconds:.3f} s, '
-          f'{steps} steps, {figures["identical-windows"]} of {len(samples)} '
-          f'windows identical; a window alone {window:.4f} s, '
-          f'{1e6 * window / window_steps:.0f} us a step')
+    return {'torch': torch.__version__, 'windows': len(samples),
+            'identical-windows': sum(a == b[1]
+                                     for a, b in zip(tokens, expected)),
+            'seconds': seconds, 'steps': steps,
+            'window': window, 'window-steps': window_steps}
+
+
+@torch.no_grad()
+def main():
+    args = parse_arguments()
+    figures = {dtype: measure(args, dtype) for dtype in args.dtypes}
+    for dtype, run in figures.items():
+        print(f'PyTorch {run["torch"]}, {dtype}: {run["seconds"]:.3f} s, '
+              f'{run["steps"]} steps, {run["identical-windows"]} of '
+              f'{run["windows"]} windows identical; a window alone '
+              f'{run["window"]:.4f} s, '
+              f'{1e6 * run["window"] / run["window-steps"]:.0f} us a step')
     if args.json:
         Path(args.json).write_text(json.dumps(figures))
 
