@@ -343,26 +343,28 @@ check () {
   step "several devices" check_program gpu-devices "$model"
   step "a full device, a lost device" check_program gpu-failure \
     "$work/tiny.safetensors" "$work/large-overflow.safetensors"
-  begin "parity, MT3" check_program gpu-parity "$model" 50 60
-  begin "parity, random weights" check_program gpu-parity \
-    "$work/tiny.safetensors"
-  begin "parity, mt3-small" check_program gpu-parity "$small" 50 60
-  begin "parity, our own model's widths" check_program gpu-parity \
-    "$work/narrow.safetensors"
-  begin "parity, overflow" check_program gpu-parity \
-    "$work/overflow.safetensors" 12 40
   if [ -n "$shared" ] && unpack_golden; then
     begin "golden tensors" check_program gpu-golden "$model" "$work"
   fi
   for kernels in "${kernel_tests[@]}"; do
     begin "kernels: $kernels" check_program "gpu-$kernels"
   done
+  begin "parity, MT3" check_program gpu-parity "$model" 50 60
+  begin "parity, mt3-small" check_program gpu-parity "$small" 50 60
+  begin "parity, overflow" check_program gpu-parity \
+    "$work/overflow.safetensors" 12 40
+  for tool in racecheck memcheck initcheck synccheck; do
+    begin "$tool, 400 windows" sanitize $tool gpu-parity \
+      "$work/tiny.safetensors" 400 2 1
+  done
   [ -z "$shared" ] || begin "mt3-small, the CPU's files" small_as_cpu
+  begin "parity, random weights" check_program gpu-parity \
+    "$work/tiny.safetensors"
+  begin "parity, our own model's widths" check_program gpu-parity \
+    "$work/narrow.safetensors"
   for tool in racecheck memcheck initcheck synccheck; do
     begin "$tool, two windows" sanitize $tool gpu-parity \
       "$work/tiny.safetensors" 2 3 2
-    begin "$tool, 400 windows" sanitize $tool gpu-parity \
-      "$work/tiny.safetensors" 400 2 1
     for kernels in "${kernel_tests[@]}"; do
       begin "$tool, kernels: $kernels" sanitize $tool "gpu-$kernels"
     done
