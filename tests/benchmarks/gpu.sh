@@ -279,10 +279,10 @@ measure () {
     "$long/audio.flac"
   step "180 s through a pipeline" bench_element file -p fast -r 7 \
     "$long/audio.flac"
-  step "first note of a process" first_note "$long/audio.flac"
-  step "500 live elements" bench_live
   step "recordings, fast" bench_recordings fast
   step "notes of all recordings" notes
+  step "first note of a process" first_note "$long/audio.flac"
+  step "500 live elements" bench_live
   for precision in fast exact; do
     step "mt3-small, 180 s, $precision" bench small-$precision "$small" \
       -p $precision -r 5 "$long/audio.flac"
