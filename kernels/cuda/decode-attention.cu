@@ -28,16 +28,6 @@ template <> struct Vector8<false> {
     v = load_once (static_cast<const __half *> (cache) + i);
   }
   __device__ __forceinline__ void
-  load_fresh (const void *fresh, int i)
-  {
-    load_relaxed (v, static_cast<const __half *> (fresh) + i);
-  }
-  __device__ __forceinline__ void
-  await_fresh (const void *fresh, int i)
-  {
-    await (v, static_cast<const __half *> (fresh) + i);
-  }
-  __device__ __forceinline__ void
   unpack (float (&f)[8]) const
   {
     const __half2 *h = reinterpret_cast<const __half2 *> (&v);
@@ -59,18 +49,6 @@ template <> struct Vector8<true> {
     v[1] = load_once (static_cast<const float *> (cache) + i + 4);
   }
   __device__ __forceinline__ void
-  load_fresh (const void *fresh, int i)
-  {
-    load_relaxed (v[0], static_cast<const float *> (fresh) + i);
-    load_relaxed (v[1], static_cast<const float *> (fresh) + i + 4);
-  }
-  __device__ __forceinline__ void
-  await_fresh (const void *fresh, int i)
-  {
-    await (v[0], static_cast<const float *> (fresh) + i);
-    await (v[1], static_cast<const float *> (fresh) + i + 4);
-  }
-  __device__ __forceinline__ void
   unpack (float (&f)[8]) const
   {
 #pragma unroll
@@ -86,47 +64,21 @@ template <> struct Vector8<true> {
 /* Keys that a group loads at once. */
 template <bool EXACT> constexpr int batch_keys = EXACT ? 4 : 8;
 
-/* Where a head of a row has its keys and values. */
-struct Source {
-  const void *keys, *values;
-  int fresh_at; /* the position that lies elsewhere, or -1 */
-  const void *fresh_key, *fresh_value;
-};
-
 template <bool EXACT> struct Batch {
   Vector8<EXACT> key[batch_keys<EXACT>], value[batch_keys<EXACT>];
 
   /* Loads keys key0 + u * GROUPS that lie in [first, last). */
   __device__ __forceinline__ void
-  load (const Source &from, int key0, int first, int last)
+  load (const void *keys, const void *values, int key0, int first, int last)
   {
-    const int i = threadIdx.x % 8 * 8;
 #pragma unroll
     for (int u = 0; u < batch_keys<EXACT>; u++) {
       const int at = key0 + u * GROUPS;
-      if (at < first || at >= last)
-        continue;
-      if (at == from.fresh_at) {
-        key[u].load_fresh (from.fresh_key, i);
-        value[u].load_fresh (from.fresh_value, i);
-      } else {
-        key[u].load (from.keys, at * DIM + i);
-        value[u].load (from.values, at * DIM + i);
+      if (at >= first && at < last) {
+        key[u].load (keys, at * DIM + threadIdx.x % 8 * 8);
+        value[u].load (values, at * DIM + threadIdx.x % 8 * 8);
       }
     }
-  }
-
-  /* What was loaded may have been absent yet. */
-  __device__ __forceinline__ void
-  settle (const Source &from, int key0)
-  {
-    const int i = threadIdx.x % 8 * 8;
-#pragma unroll
-    for (int u = 0; u < batch_keys<EXACT>; u++)
-      if (key0 + u * GROUPS == from.fresh_at) {
-        key[u].await_fresh (from.fresh_key, i);
-        value[u].await_fresh (from.fresh_value, i);
-      }
   }
 };
 
@@ -249,100 +201,23 @@ join_warps (Shared &shared, const Partial &partial)
 }
 
 template <bool EXACT>
-static __device__ __forceinline__ Source
-find_source (const Mt3CudaDecodeAttention &a, int slot, int position)
-{
-  constexpr size_t element = EXACT ? sizeof (float) : sizeof (__half);
-  const int head = blockIdx.x, row = blockIdx.y;
-  const size_t width = a.n_heads * DIM; /* of a fresh key */
-  Source s;
-
-  s.keys =
-      static_cast<const char *> (a.cache) +
-      (slot * a.cache_slot + (size_t) head * 2 * a.n_positions * DIM) * element;
-  s.values = static_cast<const char *> (s.keys) +
-             (size_t) a.n_positions * DIM * element;
-  s.fresh_at = a.fresh ? position : -1;
-  s.fresh_key = static_cast<const char *> (a.fresh) +
-                (row * 2 * width + head * DIM) * element;
-  s.fresh_value = static_cast<const char *> (s.fresh_key) + width * element;
-  return s;
-}
-
-/* Asks for the keys and values of this group in [first, last). */
-template <bool EXACT>
-static __device__ __forceinline__ void
-prefetch_keys (const Source &from, int first, int last)
-{
-  constexpr size_t element = EXACT ? sizeof (float) : sizeof (__half);
-  const size_t i = threadIdx.x % 8 * 8 * element; /* in a key */
-
-  for (int at = first + threadIdx.x / 8; at < last && i % 128 == 0;
-       at += GROUPS) {
-    const size_t key = at * (DIM * element) + i;
-    prefetch (static_cast<const char *> (from.keys) + key);
-    prefetch (static_cast<const char *> (from.values) + key);
-  }
-}
-
-/* Eight dimensions of the query, with the factor of its norm. `load_more`: what
- * comes with them. */
-template <typename LoadMore>
-static __device__ __forceinline__ void
-load_query (const Mt3CudaDecodeAttention &a, float (&q)[8], LoadMore load_more)
-{
-  const int head = blockIdx.x, row = blockIdx.y;
-  const float *from =
-      a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8;
-  const float *squares = a.squares + row * (a.d_model / 16);
-  float factor = 1.0f, sum = 0.0f;
-  uint4 v[2];
-
-  if (a.awaits && a.n_rows >= AWAIT_FIRST_ROWS)
-    await_first (from);
-  do {
-    load_relaxed (v[0], from);
-    load_relaxed (v[1], from + 4);
-    load_more ();
-    if (a.squares)
-      sum = load_squares (squares, a.d_model / 16);
-  } while (a.awaits && (is_absent (v[0]) || is_absent (v[1])));
-  if (a.squares) {
-    if (a.awaits)
-      sum = await_squares (sum, squares, a.d_model / 16);
-    factor = norm_factor (sum, a.d_model);
-  }
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    q[4 * i] = __fmul_rn (__uint_as_float (v[i].x), factor);
-    q[4 * i + 1] = __fmul_rn (__uint_as_float (v[i].y), factor);
-    q[4 * i + 2] = __fmul_rn (__uint_as_float (v[i].z), factor);
-    q[4 * i + 3] = __fmul_rn (__uint_as_float (v[i].w), factor);
-  }
-}
-
-template <bool EXACT>
-static __device__ __forceinline__ void
-store_result (const Mt3CudaDecodeAttention &a, float2 out)
-{
-  if (threadIdx.x < 32)
-    hand_over2<EXACT> (a.out,
-        ((size_t) blockIdx.y * a.n_heads + blockIdx.x) * DIM + 2 * threadIdx.x,
-        out.x, out.y, a.absent);
-}
-
-template <bool EXACT>
 static __global__ void
 __launch_bounds__ (THREADS, 2)
     decode_attention_kernel (const Mt3CudaDecodeAttention a)
 {
   __shared__ Shared shared;
   constexpr int stretch = GROUPS * batch_keys<EXACT>;
+  const int head = blockIdx.x, row = blockIdx.y;
   const int group = threadIdx.x / 8;
-  const Mt3CudaRow *state = a.rows + blockIdx.y;
+  const Mt3CudaRow *state = a.rows + row;
   const int remaining = __ldcg (&state->remaining);
   const int position = __ldcg (&state->position);
-  const Source from = find_source<EXACT> (a, __ldcg (&state->slot), position);
+  constexpr size_t element = EXACT ? sizeof (float) : sizeof (__half);
+  const char *keys = static_cast<const char *> (a.cache) +
+                     (__ldcg (&state->slot) * a.cache_slot +
+                         (size_t) head * 2 * a.n_positions * DIM) *
+                         element;
+  const char *values = keys + (size_t) a.n_positions * DIM * element;
   const int length = a.length > 0 ? a.length : position + 1;
   /* The kernel before may be appending the key at `position`. */
   const int settled = a.length > 0 ? a.length : position;
@@ -351,28 +226,39 @@ __launch_bounds__ (THREADS, 2)
   float q[8];
 
   if (remaining > 0)
-    batch.load (from, group, 0, settled);
-  if (remaining > 0 && a.awaits)
-    prefetch_keys<EXACT> (from, stretch, settled);
+    batch.load (keys, values, group, 0, settled);
   dependent_launch ();
-  if (!a.awaits)
-    dependent_wait ();
-  if (remaining > 0) {
-    load_query (a, q, [&] { batch.load (from, group, settled, length); });
-    batch.settle (from, group);
-    add_batch (partial, batch, q, group, length);
-    for (int key0 = stretch; key0 < length; key0 += stretch) {
-      batch.load (from, key0 + group, 0, length);
-      batch.settle (from, key0 + group);
-      add_batch (partial, batch, q, key0 + group, length);
-    }
-    join_groups (partial);
-    store_result<EXACT> (a, join_warps<EXACT> (shared, partial));
-  } else if (a.awaits) {
-    store_result<EXACT> (a, make_float2 (0.0f, 0.0f));
+  dependent_wait ();
+  if (remaining == 0)
+    return;
+
+  batch.load (keys, values, group, settled, length);
+  const float4 *from = reinterpret_cast<const float4 *> (
+      a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8);
+  const float factor =
+      a.squares ? norm_factor (load_squares (a.squares + row * (a.d_model / 16),
+                                   a.d_model / 16),
+                      a.d_model)
+                : 1.0f;
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const float4 v = __ldcg (from + i);
+    q[4 * i] = __fmul_rn (v.x, factor);
+    q[4 * i + 1] = __fmul_rn (v.y, factor);
+    q[4 * i + 2] = __fmul_rn (v.z, factor);
+    q[4 * i + 3] = __fmul_rn (v.w, factor);
   }
-  if (a.awaits)
-    dependent_wait ();
+  add_batch (partial, batch, q, group, length);
+  for (int key0 = stretch; key0 < length; key0 += stretch) {
+    batch.load (keys, values, key0 + group, 0, length);
+    add_batch (partial, batch, q, key0 + group, length);
+  }
+  join_groups (partial);
+  const float2 out = join_warps<EXACT> (shared, partial);
+  if (threadIdx.x < 32)
+    store2<EXACT> (a.out,
+        ((size_t) row * a.n_heads + head) * DIM + 2 * threadIdx.x, out.x,
+        out.y);
 }
 
 cudaError_t

@@ -37,11 +37,9 @@ template <int ROWS> struct RowInfo {
   int position[ROWS * 8];
 };
 
-/* Two neighbouring numbers of a key or value, for the rest of the run and for
- * this step. `slot`: -1: nothing to append */
 template <bool EXACT>
 static __device__ __forceinline__ bool
-append (const Mt3CudaDecodeGemm &a, int row, int slot, int position, int column,
+append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
     float v0, float v1)
 {
   const int kv = column / a.inner - 1;
@@ -50,72 +48,61 @@ append (const Mt3CudaDecodeGemm &a, int row, int slot, int position, int column,
                    (((size_t) head * 2 + kv) * a.n_positions + position) *
                        MT3_CUDA_HEAD_DIM +
                    column % MT3_CUDA_HEAD_DIM;
-  const size_t fresh = (size_t) row * 2 * a.inner + column - a.inner;
-  const float2 v = make_float2 (v0, v1);
-  const __half2 half = __floats2half2_rn (v0, v1);
 
-  if (a.fresh != nullptr && EXACT)
-    hand_over (static_cast<float *> (a.fresh) + fresh, v, a.absent);
-  else if (a.fresh != nullptr)
-    hand_over (
-        static_cast<__half *> (a.fresh) + fresh, half2_bits (half), a.absent);
-  if (slot < 0)
+  if (EXACT) {
+    *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) =
+        make_float2 (v0, v1);
     return false;
-  if (EXACT)
-    *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) = v;
-  else
-    *reinterpret_cast<__half2 *> (static_cast<__half *> (a.cache) + i) = half;
-  return !EXACT && !fits_half (v0, v1);
+  }
+  *reinterpret_cast<__half2 *> (static_cast<__half *> (a.cache) + i) =
+      __floats2half2_rn (v0, v1);
+  return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
 }
 
-/* Two neighbouring results of one row. `before`: what is added (ADD). All lanes
- * of a warp come here together, eight of them for 16 columns of one row.
- * Returns whether a value left float16. */
+static __device__ __forceinline__ float2 *
+cross_query (const Mt3CudaDecodeGemm &a, int row, int column)
+{
+  return reinterpret_cast<float2 *> (
+      a.cross_query + (size_t) row * a.inner + column);
+}
+
+/* Two neighbouring results of one row. `before`: what is there (ADD). All lanes
+ * of a warp come here together, eight of them for 16 columns of one row. */
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
 static __device__ __forceinline__ bool
 finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
     float v1, float2 before, int slot, int position)
 {
-  const bool exists = row < a.n_rows;
-
   if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
     v0 = __fadd_rn (v0, before.x);
     v1 = __fadd_rn (v1, before.y);
-    float squares = sum_of_squares (v0, v1);
-    for (int step = 4; step > 0; step /= 2)
-      squares += __shfl_xor_sync (0xffffffffu, squares, step);
-    if (!exists)
-      return false;
     if (column >= a.x_width) {
-      hand_over (a.cross_query + (size_t) row * a.inner + column - a.x_width,
-          make_float2 (v0, v1), a.absent);
+      *cross_query (a, row, column - a.x_width) = make_float2 (v0, v1);
       return false;
     }
     const size_t i = (size_t) row * a.x_width + column;
-    const bool overflow = hand_over2<EXACT> (a.out, i, v0, v1, a.absent);
+    *reinterpret_cast<float2 *> (a.x + i) = make_float2 (v0, v1);
+    float squares = sum_of_squares (v0, v1);
+    for (int step = 4; step > 0; step /= 2)
+      squares += __shfl_xor_sync (0xffffffffu, squares, step);
     if (threadIdx.x % 8 == 0)
-      hand_over (
-          a.out_squares + i / MT3_CUDA_DECODE_SQUARES, squares, a.absent);
-    hand_over (a.x + i, make_float2 (v0, v1), a.absent);
-    return overflow;
+      a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
+    return store2<EXACT> (a.out, i, v0, v1);
   } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
     const float own = __fmul_rn (gelu (v0), v1);
     const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
-    return exists && threadIdx.x % 2 == 0 &&
-           hand_over2<EXACT> (a.out, (size_t) row * (a.n / 2) + column / 2, own,
-               beside, a.absent);
+    return threadIdx.x % 2 == 0 &&
+           store2<EXACT> (
+               a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
   } else {
-    if (!exists)
-      return false;
     if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= 3 * a.inner) {
-      hand_over (a.cross_query + (size_t) row * a.inner + column - 3 * a.inner,
-          make_float2 (v0, v1), a.absent);
+      *cross_query (a, row, column - 3 * a.inner) = make_float2 (v0, v1);
       return false;
     }
     if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= a.inner)
-      return append<EXACT> (a, row, slot, position, column, v0, v1);
-    hand_over (a.y + (size_t) row * a.y_stride + column, make_float2 (v0, v1),
-        a.absent);
+      return slot >= 0 && append<EXACT> (a, slot, position, column, v0, v1);
+    *reinterpret_cast<float2 *> (a.y + (size_t) row * a.y_stride + column) =
+        make_float2 (v0, v1);
     return false;
   }
 }

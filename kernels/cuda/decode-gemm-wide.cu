@@ -98,8 +98,8 @@ copy_before (const Mt3CudaDecodeGemm &a, float *to)
     const int at = blockIdx.x * T::columns + column;
     const size_t from_row = blockIdx.y * T::rows + row;
     copy16 (to + row * T::stride + column,
-        at >= a.x_width ? a.query_addend + from_row * a.inner + at - a.x_width
-                        : a.addend + from_row * a.x_width + at);
+        at >= a.x_width ? a.cross_query + from_row * a.inner + at - a.x_width
+                        : a.x + from_row * a.x_width + at);
   }
 }
 

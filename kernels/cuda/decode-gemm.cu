@@ -36,12 +36,8 @@ blocks_wanted (bool exact, int rows, int columns)
 {
   const int registers = (exact ? 2 : 1) * rows * columns;
 
-  return registers <= 2 ? 3 : registers <= 4 ? 2 : 1;
+  return registers <= 1 ? 4 : registers <= 2 ? 3 : registers <= 4 ? 2 : 1;
 }
-
-/* Slices of each warp whose operands are asked for at once. */
-template <bool EXACT, int ROWS, int COLUMNS>
-constexpr int slices_ahead = !EXACT && ROWS * COLUMNS == 1 ? 2 : 1;
 
 template <int COLUMNS, int PLANES> struct Weights {
   uint4 v[PLANES][COLUMNS][2][2]; /* 32 terms, row + 8 */
@@ -67,24 +63,6 @@ load_weights (
       }
 }
 
-/* Asks for the weights of a slice that is not loaded ahead. */
-template <bool EXACT, int COLUMNS>
-static __device__ __forceinline__ void
-prefetch_weights (const Mt3CudaDecodeGemm &a, int k0)
-{
-  /* 16 columns by 64 terms lie in one stretch of 2 KiB. */
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int c = 0; c < COLUMNS; c++) {
-    const size_t i =
-        panel_chunk (a.k, blockIdx.x * COLUMNS + c, k0 / 32, 0, 0) + lane * 8;
-    if (lane < 16)
-      prefetch (static_cast<const uint4 *> (a.w.hi) + i);
-    if (EXACT && lane < 16)
-      prefetch (static_cast<const uint4 *> (a.w.lo) + i);
-  }
-}
-
 static __device__ __forceinline__ void
 multiply32 (float (&d)[4], const uint4 (&w)[2], const uint4 &x)
 {
@@ -97,77 +75,38 @@ template <bool EXACT, int ROWS, int COLUMNS> struct Sums {
   float cross[EXACT ? ROWS : 1][EXACT ? COLUMNS : 1][4];
 };
 
-template <int ROWS, int PLANES> struct Operand {
-  uint4 v[PLANES][ROWS][2];
-};
-
-/* The slices from k0 on, `stretch` apart, of the rows that exist, once they are
- * there; in place of others the last one's. `load_more`: what comes with them,
- * and should not take a way of its own. */
-template <bool EXACT, int ROWS, int SLICES, typename LoadMore>
-static __device__ __forceinline__ void
-load_operand (Operand<ROWS, EXACT ? 2 : 1> (&x)[SLICES],
-    const Mt3CudaDecodeGemm &a, int row0, int k0, int stretch, int end,
-    LoadMore load_more)
-{
-  const int lane = threadIdx.x % 32;
-  bool absent;
-
-  /* A word of each block that makes these rows and terms. */
-  if (a.awaits && a.n_rows >= AWAIT_FIRST_ROWS && k0 < end)
-    await_first (static_cast<const __half *> (a.a.hi) +
-                 (size_t) min (row0 + lane / 4 % ROWS * 8, a.n_rows - 1) * a.k +
-                 k0 + lane % 4 * 16);
-  do {
-    absent = false;
-#pragma unroll
-    for (int n = 0; n < SLICES; n++)
-#pragma unroll
-      for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int s = 0; s < 2; s++) {
-          const int row = min (row0 + r * 8 + lane / 4, a.n_rows - 1);
-          const int k = k0 + n * stretch + s * 32 + lane % 4 * 8;
-          const size_t i = (size_t) row * a.k + k;
-          if (k >= end)
-            continue;
-          load_relaxed (
-              x[n].v[0][r][s], static_cast<const __half *> (a.a.hi) + i);
-          if (EXACT)
-            load_relaxed (
-                x[n].v[EXACT][r][s], static_cast<const __half *> (a.a.lo) + i);
-        }
-    load_more ();
-    if (a.awaits)
-#pragma unroll
-      for (int n = 0; n < SLICES; n++)
-#pragma unroll
-        for (int r = 0; r < ROWS; r++)
-#pragma unroll
-          for (int s = 0; s < 2; s++)
-            absent |= k0 + n * stretch < end &&
-                      (is_absent (x[n].v[0][r][s]) ||
-                          (EXACT && is_absent (x[n].v[EXACT][r][s])));
-  } while (absent);
-  __syncwarp ();
-}
-
+/* Adds 64 terms from k0 on. */
 template <bool EXACT, int ROWS, int COLUMNS>
 static __device__ __forceinline__ void
 multiply_slice (Sums<EXACT, ROWS, COLUMNS> &sums,
-    const Weights<COLUMNS, EXACT ? 2 : 1> &w,
-    const Operand<ROWS, EXACT ? 2 : 1> &x)
+    const Weights<COLUMNS, EXACT ? 2 : 1> &w, const Mt3CudaDecodeGemm &a,
+    int row0, int k0)
 {
+  const int lane = threadIdx.x % 32;
+  uint4 x[EXACT ? 2 : 1][ROWS][2];
+
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+#pragma unroll
+    for (int s = 0; s < 2; s++) {
+      const size_t i =
+          (size_t) (row0 + r * 8 + lane / 4) * a.k + k0 + s * 32 + lane % 4 * 8;
+      x[0][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
+          static_cast<const __half *> (a.a.hi) + i));
+      if (EXACT)
+        x[EXACT][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
+            static_cast<const __half *> (a.a.lo) + i));
+    }
 #pragma unroll
   for (int s = 0; s < 2; s++)
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
       for (int c = 0; c < COLUMNS; c++) {
-        multiply32 (sums.main[r][c], w.v[0][c][s], x.v[0][r][s]);
+        multiply32 (sums.main[r][c], w.v[0][c][s], x[0][r][s]);
         if constexpr (EXACT) {
-          multiply32 (sums.cross[r][c], w.v[1][c][s], x.v[0][r][s]);
-          multiply32 (sums.cross[r][c], w.v[0][c][s], x.v[1][r][s]);
+          multiply32 (sums.cross[r][c], w.v[1][c][s], x[0][r][s]);
+          multiply32 (sums.cross[r][c], w.v[0][c][s], x[1][r][s]);
         }
       }
 }
@@ -197,112 +136,23 @@ store_sums (float *shared, const Sums<EXACT, ROWS, COLUMNS> &sums, int first)
 
 /* ------------------------------------------------------------ results */
 
-/* Where two neighbouring results have what they are added to (ADD). */
-static __device__ __forceinline__ const float *
-addend (const Mt3CudaDecodeGemm &a, int row, int column)
-{
-  row = min (row, a.n_rows - 1);
-  return column >= a.x_width
-             ? a.query_addend + (size_t) row * a.inner + column - a.x_width
-             : a.addend + (size_t) row * a.x_width + column;
-}
-
-/* What the thread's pairs of a pass, that of `row0`, are added to (ADD); it may
- * be absent yet. */
+/* What the thread's pairs of a pass, that of `row0`, are added to (ADD). */
 template <Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
 static __device__ __forceinline__ void
-load_before (uint2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
+load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
     const Mt3CudaDecodeGemm &a, int row0)
 {
   using T = Tile<ROWS, COLUMNS>;
 #pragma unroll
   for (int i = 0; i < T::pairs_a_thread; i++) {
     const int e = threadIdx.x + i * blockDim.x;
+    const int row = row0 + e / (COLUMNS * 8);
+    const int column = blockIdx.x * COLUMNS * 16 + e % (COLUMNS * 8) * 2;
     if (EPILOGUE == MT3_CUDA_DECODE_ADD && e < T::pairs)
-      load_relaxed (
-          before[i], addend (a, row0 + e / (COLUMNS * 8),
-                         blockIdx.x * COLUMNS * 16 + e % (COLUMNS * 8) * 2));
-  }
-}
-
-/* Where the rows' keys and values go. */
-template <int ROWS>
-static __device__ __forceinline__ void
-load_places (RowInfo<ROWS> &info, const Mt3CudaDecodeGemm &a, int row0)
-{
-  if (threadIdx.x < ROWS * 8) {
-    const Mt3CudaRow *r = a.rows + row0 + threadIdx.x;
-    const int remaining = __ldcg (&r->remaining);
-    const int slot = __ldcg (&r->slot);
-    info.position[threadIdx.x] = __ldcg (&r->position);
-    info.slot[threadIdx.x] =
-        row0 + threadIdx.x < a.n_rows && remaining > 0 ? slot : -1;
-  }
-}
-
-static __device__ __forceinline__ const float *
-row_squares (const Mt3CudaDecodeGemm &a, int row)
-{
-  return a.squares + (size_t) min (row, a.n_rows - 1) * (a.k / 16);
-}
-
-/* The norms' factors, by eight lanes a row. `squares`: what the threads found
- * of their first row. */
-template <bool EXACT, int ROWS>
-static __device__ __forceinline__ void
-make_factors (RowInfo<ROWS> &info, const Mt3CudaDecodeGemm &a, int row0,
-    bool normalised, float squares)
-{
-  const int stretch = blockDim.x / 8, first = threadIdx.x / 8;
-
-#pragma unroll 1
-  for (int row = first; row < ROWS * 8; row += stretch) {
-    float factor = 1.0f;
-    if (normalised) {
-      const float *from = row_squares (a, row0 + row);
-      if (row > first)
-        squares = load_squares (from, a.k / 16);
-      if (a.awaits)
-        squares = await_squares (squares, from, a.k / 16);
-      factor = norm_factor (squares, a.k);
-    }
-    if (threadIdx.x % 8 == 0)
-      info.factor[row] = factor / activation_scale<EXACT> ();
-  }
-}
-
-/* The sums of a pass, `first` its first row in the tile, to their results. */
-template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
-static __device__ __forceinline__ void
-finish_pass (const float *shared, const RowInfo<ROWS> &info,
-    const Mt3CudaDecodeGemm &a, int row0, int first, int n_warps,
-    uint2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread])
-{
-  using T = Tile<ROWS, COLUMNS>;
-#pragma unroll
-  for (int i = 0; i < T::pairs_a_thread; i++) {
-    const int e = threadIdx.x + i * blockDim.x;
-    if (e >= T::pairs)
-      break;
-    const int r = e / (COLUMNS * 8), column = e % (COLUMNS * 8) * 2;
-    float v0 = 0.0f, v1 = 0.0f;
-#pragma unroll
-    for (int p = 0; p < MAX_WARPS; p++)
-      if (p < n_warps) {
-        const float2 v = *reinterpret_cast<const float2 *> (
-            shared + (p * T::pass * 8 + r) * T::stride + column);
-        v0 += v.x;
-        v1 += v.y;
-      }
-    const float factor = info.factor[first + r];
-    const int row = row0 + first + r;
-    const int result = blockIdx.x * COLUMNS * 16 + column;
-    if (EPILOGUE == MT3_CUDA_DECODE_ADD && a.awaits)
-      await (before[i], addend (a, row, result));
-    if (finish_pair<EXACT, EPILOGUE> (a, row, result, __fmul_rn (v0, factor),
-            __fmul_rn (v1, factor), as_floats (before[i]), info.slot[first + r],
-            info.position[first + r]))
-      a.rows[row].overflow = 1;
+      before[i] = column >= a.x_width
+                      ? __ldcg (cross_query (a, row, column - a.x_width))
+                      : __ldcg (reinterpret_cast<const float2 *> (
+                            a.x + (size_t) row * a.x_width + column));
   }
 }
 
@@ -313,58 +163,59 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
     decode_gemm_kernel (const Mt3CudaDecodeGemm a, int n_warps)
 {
   using T = Tile<ROWS, COLUMNS>;
-  constexpr int ahead = slices_ahead<EXACT, ROWS, COLUMNS>;
   __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
   __shared__ RowInfo<ROWS> info;
   const int warp = threadIdx.x / 32;
+  const bool multiplies = warp < n_warps;
   const int row0 = blockIdx.y * ROWS * 8, column0 = blockIdx.x * COLUMNS * 16;
-  const int stretch = n_warps * SLICE;
-  const int end = warp < n_warps ? a.k : 0;
-  Weights<COLUMNS, EXACT ? 2 : 1> w[ahead];
-  Operand<ROWS, EXACT ? 2 : 1> x[ahead];
+  Weights<COLUMNS, EXACT ? 2 : 1> w;
   Sums<EXACT, ROWS, COLUMNS> sums = {};
-  uint2 before[T::pairs_a_thread] = {};
+  float2 before[T::pairs_a_thread];
 
   /* The kernels behind those that make a query are attention, which reads the
-   * caches and the rows ahead. */
-  if (a.awaits || a.cross_query == nullptr)
+   * caches ahead. */
+  if (a.cross_query == nullptr)
     dependent_launch ();
-#pragma unroll
-  for (int i = 0; i < ahead; i++)
-    if (warp * SLICE + i * stretch < end)
-      load_weights<EXACT> (w[i], a, warp * SLICE + i * stretch);
-#pragma unroll 1
-  for (int k0 = warp * SLICE + ahead * stretch; k0 < end; k0 += stretch)
-    prefetch_weights<EXACT, COLUMNS> (a, k0);
-  if (!a.awaits) {
-    dependent_wait ();
-    if (a.cross_query != nullptr)
-      dependent_launch ();
-  }
+  if (multiplies)
+    load_weights<EXACT> (w, a, warp * SLICE);
+  dependent_wait ();
+  if (a.cross_query != nullptr)
+    dependent_launch ();
 
-  if (EPILOGUE == MT3_CUDA_DECODE_QKV)
-    load_places (info, a, row0);
+  load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
+  if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8) {
+    const Mt3CudaRow *r = a.rows + row0 + threadIdx.x;
+    const int remaining = __ldcg (&r->remaining);
+    const int slot = __ldcg (&r->slot);
+    info.position[threadIdx.x] = __ldcg (&r->position);
+    info.slot[threadIdx.x] =
+        row0 + threadIdx.x < a.n_rows && remaining > 0 ? slot : -1;
+  }
   /* Columns of the cross query are not normalised here. */
   const bool normalised =
       a.squares && (EPILOGUE != MT3_CUDA_DECODE_QKV || column0 < 3 * a.inner);
+  const int stretch = blockDim.x / 8;
+  const int group = threadIdx.x / 8;
   float squares = 0.0f;
-  load_operand<EXACT> (x, a, row0, warp * SLICE, stretch, end, [&] {
-    load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
-    if (normalised && threadIdx.x / 8 < ROWS * 8)
-      squares =
-          load_squares (row_squares (a, row0 + threadIdx.x / 8), a.k / 16);
-  });
-#pragma unroll
-  for (int i = 0; i < ahead; i++)
-    if (warp * SLICE + i * stretch < end)
-      multiply_slice (sums, w[i], x[i]);
-  make_factors<EXACT> (info, a, row0, normalised, squares);
+  if (normalised && group < ROWS * 8)
+    squares = load_squares (
+        a.squares + (size_t) (row0 + group) * (a.k / 16), a.k / 16);
+  if (multiplies)
+    multiply_slice (sums, w, a, row0, warp * SLICE);
 #pragma unroll 1
-  for (int k0 = warp * SLICE + ahead * stretch; k0 < end; k0 += stretch) {
-    load_weights<EXACT> (w[0], a, k0);
-    Operand<ROWS, EXACT ? 2 : 1> more[1];
-    load_operand<EXACT> (more, a, row0, k0, stretch, end, [] {});
-    multiply_slice (sums, w[0], more[0]);
+  for (int row = group; row < ROWS * 8; row += stretch) {
+    if (normalised && row > group)
+      squares = load_squares (
+          a.squares + (size_t) (row0 + row) * (a.k / 16), a.k / 16);
+    const float factor = normalised ? norm_factor (squares, a.k) : 1.0f;
+    if (threadIdx.x % 8 == 0)
+      info.factor[row] = factor / activation_scale<EXACT> ();
+  }
+#pragma unroll 1
+  for (int k0 = (warp + n_warps) * SLICE; multiplies && k0 < a.k;
+       k0 += n_warps * SLICE) {
+    load_weights<EXACT> (w, a, k0);
+    multiply_slice (sums, w, a, row0, k0);
   }
 
 #pragma unroll
@@ -373,14 +224,30 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
       load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0 + pass * 8);
       __syncthreads ();
     }
-    if (end > 0)
+    if (multiplies)
       store_sums (shared, sums, pass);
     __syncthreads ();
-    finish_pass<EXACT, EPILOGUE, ROWS, COLUMNS> (
-        shared, info, a, row0, pass * 8, n_warps, before);
+#pragma unroll
+    for (int i = 0; i < T::pairs_a_thread; i++) {
+      const int e = threadIdx.x + i * blockDim.x;
+      if (e >= T::pairs)
+        break;
+      const int r = e / (COLUMNS * 8), column = e % (COLUMNS * 8) * 2;
+      float v0 = 0.0f, v1 = 0.0f;
+      for (int p = 0; p < n_warps; p++) {
+        const float2 v = *reinterpret_cast<const float2 *> (
+            shared + (p * T::pass * 8 + r) * T::stride + column);
+        v0 += v.x;
+        v1 += v.y;
+      }
+      const float factor = info.factor[pass * 8 + r];
+      const int row = row0 + pass * 8 + r;
+      if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column,
+              __fmul_rn (v0, factor), __fmul_rn (v1, factor), before[i],
+              info.slot[pass * 8 + r], info.position[pass * 8 + r]))
+        a.rows[row].overflow = 1;
+    }
   }
-  if (a.awaits)
-    dependent_wait ();
 }
 
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
@@ -400,14 +267,13 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
  * leave more of the device to other lanes. */
 #define WIDE_ROWS 96
 
-/* Older devices have too little shared memory, or were not measured. Values
- * are awaited where rows are few. */
+/* Older devices have too little shared memory, or were not measured. */
 static bool
 can_be_wide (const Mt3CudaDecodeGemm &a)
 {
   int device = 0, major = 0;
 
-  return !a.awaits && a.w.lo == nullptr && a.n % DECODE_WIDE_COLUMNS == 0 &&
+  return a.w.lo == nullptr && a.n % DECODE_WIDE_COLUMNS == 0 &&
          cudaGetDevice (&device) == cudaSuccess &&
          cudaDeviceGetAttribute (&major, cudaDevAttrComputeCapabilityMajor,
              device) == cudaSuccess &&

@@ -252,51 +252,29 @@ allowed_tokens (const uint32_t *allowed, const Mt3CudaRow *row, int vocab)
 
 /* What a row was before this step. */
 struct State {
-  int position, remaining, step;
+  int position, remaining, step, overflow;
 };
 
 static __device__ __forceinline__ State
-load_state (const Mt3CudaRow *row)
+load_state (const Mt3CudaSample &a, const Mt3CudaRow *row)
 {
   State s;
   s.position = __ldcg (&row->position);
   s.remaining = __ldcg (&row->remaining);
   s.step = __ldcg (&row->step);
+  s.overflow =
+      __ldcg (&row->overflow) | __ldcg (a.overflow + __ldcg (&row->slot));
   return s;
 }
 
-/* The row's logits to shared memory, once they are there. */
-static __device__ __forceinline__ void
-load_logits (const Mt3CudaSample &a, float *logits)
-{
-  constexpr int each = MT3_CUDA_MAX_VOCAB / THREADS;
-  const float *from = a.logits + (size_t) blockIdx.x * a.vocab;
-  uint32_t own[each];
-
-#pragma unroll
-  for (int i = 0; i < each; i++)
-    if ((int) threadIdx.x + i * THREADS < a.vocab)
-      load_relaxed (own[i], from + threadIdx.x + i * THREADS);
-#pragma unroll
-  for (int i = 0; i < each; i++)
-    if ((int) threadIdx.x + i * THREADS < a.vocab) {
-      if (a.awaits)
-        await (own[i], from + threadIdx.x + i * THREADS);
-      logits[threadIdx.x + i * THREADS] = __uint_as_float (own[i]);
-    }
-  __syncthreads ();
-}
-
 /* Records the row's token and advances the row. */
-static __device__ __forceinline__ void
+static __device__ __forceinline__ int
 advance (const Mt3CudaSample &a, const State &state, const Chosen &chosen)
 {
-  Mt3CudaRow *row = a.rows + blockIdx.x;
-  const int overflow =
-      __ldcg (&row->overflow) | __ldcg (a.overflow + __ldcg (&row->slot));
   const int remaining =
       record_token (a.records + (size_t) state.step * a.n_rows + blockIdx.x,
-          chosen, state.remaining, overflow != 0);
+          chosen, state.remaining, state.overflow != 0);
+  Mt3CudaRow *row = a.rows + blockIdx.x;
 
   if (threadIdx.x == 0) {
     row->step = state.step + 1;
@@ -304,6 +282,7 @@ advance (const Mt3CudaSample &a, const State &state, const Chosen &chosen)
     row->position = state.position + 1;
     row->remaining = remaining;
   }
+  return remaining;
 }
 
 /* x = embedding + position, its planes and sums of squares. */
@@ -318,14 +297,13 @@ embed (const Mt3CudaSample &a, int token, int position)
   for (int c = 2 * threadIdx.x; c < a.d_model; c += 2 * THREADS) {
     const float v0 = embedding[c] + place[c];
     const float v1 = embedding[c + 1] + place[c + 1];
-    hand_over (a.x + row + c, make_float2 (v0, v1), a.absent);
-    hand_over2<EXACT> (a.out, row + c, v0, v1, a.absent);
+    *reinterpret_cast<float2 *> (a.x + row + c) = make_float2 (v0, v1);
+    store2<EXACT> (a.out, row + c, v0, v1);
     float squares = sum_of_squares (v0, v1);
     for (int step = 4; step > 0; step /= 2)
       squares += __shfl_xor_sync (0xffffffffu, squares, step);
     if (threadIdx.x % 8 == 0)
-      hand_over (a.out_squares + (row + c) / MT3_CUDA_DECODE_SQUARES, squares,
-          a.absent);
+      a.out_squares[(row + c) / MT3_CUDA_DECODE_SQUARES] = squares;
   }
 }
 
@@ -338,25 +316,23 @@ __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
   __shared__ float logits[MT3_CUDA_MAX_VOCAB];
   Mt3CudaRow *row = a.rows + blockIdx.x;
 
-  /* With hand-over only the logits are there before the wait, and what no
-   * kernel of this step changes. */
   dependent_launch ();
-  if (!a.awaits)
-    dependent_wait ();
-  const State state = load_state (row);
-  Chosen chosen = {__ldcg (&row->token), 0.0f};
-  /* A row that has ended is handed over as well: its readers wait for it. */
-  const bool goes_on = a.logits != nullptr && state.remaining > 0;
-  if (goes_on) {
-    load_logits (a, logits);
-    chosen = choose_token (shared, candidates, logits, a.vocab, row,
-        allowed_tokens (a.allowed, row, a.vocab), state.position);
+  dependent_wait ();
+  if (a.logits == nullptr) {
+    embed<EXACT> (a, __ldcg (&row->token), __ldcg (&row->position));
+    return;
   }
-  if (a.awaits)
-    dependent_wait ();
-  if (goes_on)
-    advance (a, state, chosen);
-  embed<EXACT> (a, chosen.token, state.position + (goes_on ? 1 : 0));
+  const State state = load_state (a, row);
+  if (state.remaining == 0)
+    return;
+
+  for (int v = threadIdx.x; v < a.vocab; v += THREADS)
+    logits[v] = __ldcg (a.logits + (size_t) blockIdx.x * a.vocab + v);
+  __syncthreads ();
+  const Chosen chosen = choose_token (shared, candidates, logits, a.vocab, row,
+      allowed_tokens (a.allowed, row, a.vocab), state.position);
+  if (advance (a, state, chosen) > 0)
+    embed<EXACT> (a, chosen.token, state.position + 1);
 }
 
 cudaError_t

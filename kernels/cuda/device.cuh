@@ -217,13 +217,6 @@ load_once (const void *global)
   return v;
 }
 
-/* Asks for 128 bytes that will be loaded later. */
-static __device__ __forceinline__ void
-prefetch (const void *global)
-{
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
-}
-
 /* Waits until the kernel before has finished and its writes are visible.
  * Memory that it writes must be read after this, past the L1 cache (__ldcg):
  * the loads of a __restrict__ or const pointer may be moved over the wait. */
@@ -247,147 +240,6 @@ dependent_launch ()
 #endif
 }
 
-/* ------------------------------------------------------------ hand-over
- *
- * See "Hand-over" in mt3-cuda-kernels.h. Values pass by accesses that are
- * atomic for each 32 bits: it is the word itself that says that it is there. */
-
-static __device__ __forceinline__ bool
-is_absent (uint32_t v)
-{
-  return v == MT3_CUDA_ABSENT;
-}
-
-static __device__ __forceinline__ bool
-is_absent (uint2 v)
-{
-  return is_absent (v.x) || is_absent (v.y);
-}
-
-static __device__ __forceinline__ bool
-is_absent (uint4 v)
-{
-  return is_absent (v.x) || is_absent (v.y) || is_absent (v.z) ||
-         is_absent (v.w);
-}
-
-static __device__ __forceinline__ void
-load_relaxed (uint32_t &v, const void *from)
-{
-  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];"
-               : "=r"(v)
-               : "l"(from)
-               : "memory");
-}
-
-static __device__ __forceinline__ void
-load_relaxed (uint2 &v, const void *from)
-{
-  asm volatile("ld.relaxed.gpu.global.v2.u32 {%0,%1}, [%2];"
-               : "=r"(v.x), "=r"(v.y)
-               : "l"(from)
-               : "memory");
-}
-
-static __device__ __forceinline__ void
-load_relaxed (uint4 &v, const void *from)
-{
-  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(from)
-               : "memory");
-}
-
-static __device__ __forceinline__ void
-store_relaxed (void *to, uint32_t v)
-{
-  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(v)
-               : "memory");
-}
-
-static __device__ __forceinline__ void
-store_relaxed (void *to, uint2 v)
-{
-  asm volatile("st.relaxed.gpu.global.v2.u32 [%0], {%1,%2};" ::"l"(to),
-               "r"(v.x), "r"(v.y)
-               : "memory");
-}
-
-/* Loads again what was absent, until it is there. */
-template <typename T>
-static __device__ __forceinline__ void
-await (T &v, const void *from)
-{
-  while (is_absent (v))
-    load_relaxed (v, from);
-}
-
-/* Waits for one word of what a warp is about to await, where all of it again
- * and again would be too much for the L2 cache. */
-static __device__ __forceinline__ void
-await_first (const void *word)
-{
-  uint32_t v;
-
-  load_relaxed (v, word);
-  while (is_absent (v)) {
-#if __CUDA_ARCH__ >= 700
-    __nanosleep (20);
-#endif
-    load_relaxed (v, word);
-  }
-  __syncwarp ();
-}
-
-/* Rows from which on that is so. */
-#define AWAIT_FIRST_ROWS 4
-
-static __device__ __forceinline__ float2
-as_floats (uint2 v)
-{
-  return make_float2 (__uint_as_float (v.x), __uint_as_float (v.y));
-}
-
-/* `absent`: bytes from there to what this step makes absent, or 0. */
-static __device__ __forceinline__ void
-hand_over (void *to, uint32_t v, int64_t absent)
-{
-  store_relaxed (to, v);
-  if (absent != 0)
-    store_relaxed (static_cast<char *> (to) + absent, MT3_CUDA_ABSENT);
-}
-
-static __device__ __forceinline__ void
-hand_over (void *to, float v, int64_t absent)
-{
-  hand_over (to, __float_as_uint (v), absent);
-}
-
-static __device__ __forceinline__ void
-hand_over (void *to, float2 v, int64_t absent)
-{
-  store_relaxed (to, make_uint2 (__float_as_uint (v.x), __float_as_uint (v.y)));
-  if (absent != 0)
-    store_relaxed (static_cast<char *> (to) + absent,
-        make_uint2 (MT3_CUDA_ABSENT, MT3_CUDA_ABSENT));
-}
-
-/* As store2(). */
-template <bool EXACT>
-static __device__ __forceinline__ bool
-hand_over2 (
-    const Mt3CudaPlanes &out, size_t i, float v0, float v1, int64_t absent)
-{
-  constexpr float scale = activation_scale<EXACT> ();
-  v0 *= scale;
-  v1 *= scale;
-  const Half2Planes p = split2<EXACT> (v0, v1);
-  hand_over (static_cast<__half *> (out.hi) + i, p.hi, absent);
-  if (EXACT)
-    hand_over (static_cast<__half *> (out.lo) + i, p.lo, absent);
-  return !fits_half (v0, v1);
-}
-
 /* A lane's share of a row's partial sums of squares, the row being that of a
  * group of eight lanes; and what the group makes of it: the factor of
  * RMSNorm. In two parts, so that the loads can start early. n_partial is
@@ -398,28 +250,7 @@ load_squares (const float *squares, int n_partial)
   float sum = 0.0f;
 #pragma unroll 2
   for (int i = threadIdx.x % 8; i < n_partial / 2; i += 8) {
-    uint2 bits;
-    load_relaxed (bits, squares + 2 * i);
-    const float2 v = as_floats (bits);
-    sum += v.x + v.y;
-  }
-  return sum;
-}
-
-/* The same once all are there. `sum`: what load_squares() found, which is not
- * a number where one was absent. */
-static __device__ __forceinline__ float
-await_squares (float sum, const float *squares, int n_partial)
-{
-  if (!isnan (sum))
-    return sum;
-  sum = 0.0f;
-#pragma unroll 1
-  for (int i = threadIdx.x % 8; i < n_partial / 2; i += 8) {
-    uint2 bits;
-    load_relaxed (bits, squares + 2 * i);
-    await (bits, squares + 2 * i);
-    const float2 v = as_floats (bits);
+    const float2 v = __ldcg (reinterpret_cast<const float2 *> (squares) + i);
     sum += v.x + v.y;
   }
   return sum;

@@ -21,18 +21,6 @@
  * network alone, never on how many rows a launch has: a window's result is the
  * same bits in any batch.
  *
- * Hand-over. In a decode step of few rows a kernel does not wait for the end of
- * the one before but for its values. Memory that a kernel will write is
- * MT3_CUDA_ABSENT until then, a number that no arithmetic makes, and readers
- * look until it has changed (`awaits`). So that memory is another one in every
- * second step: a kernel that hands over a value makes the value of the step
- * before absent, `absent` bytes from there, for the step that comes next. Every
- * reader of that is done: the first kernel of a step waits for the end of the
- * last one of the step before, and all kernels wait for that of the one before
- * them before they end. Rows up to n_rows are written, whether active or not,
- * and no others. Kernels that wait for values must be launched as dependent,
- * or after what they wait for has finished.
- *
  * Weights are [n, k], the transpose of a checkpoint, in one of two layouts: see
  * Mt3CudaLayout.
  *
@@ -55,9 +43,6 @@ extern "C" {
 #define MT3_CUDA_MAX_VOCAB 2048
 #define MT3_CUDA_MAX_FFT 2048
 #define MT3_CUDA_ROW_TILE 64 /* decode buffers are padded to it */
-
-/* 32 bits that are no value yet; see "Hand-over". Not the NaN of arithmetic. */
-#define MT3_CUDA_ABSENT 0xffffffffu
 
 /* Columns that one partial sum of squares covers. */
 #define MT3_CUDA_PREFILL_SQUARES 32
@@ -263,7 +248,7 @@ typedef struct {
 } Mt3CudaRecord;
 
 typedef enum {
-  MT3_CUDA_DECODE_ADD, /* x = addend + product; planes, sums of squares of x */
+  MT3_CUDA_DECODE_ADD, /* x += product; planes and sums of squares of x */
   MT3_CUDA_DECODE_QKV, /* q to @y; k and v to the slot's cache */
   MT3_CUDA_DECODE_GATED, /* planes of gelu (even) * odd: [rows, n / 2] */
   MT3_CUDA_DECODE_STORE, /* y = product */
@@ -283,17 +268,11 @@ typedef enum {
  * columns for that, which go to @cross_query.
  *
  * @squares: [rows, k / 16] when a norm lies before this product, else NULL
- * @awaits: @a, @squares and the addends may be absent yet
- * @absent: of all that is written but @cache; 0: nothing is made absent
  * @y: [rows, y_stride] float32 (STORE, and q of QKV)
- * @addend: [rows, x_width] float32 (ADD), may be @x
  * @x: [rows, x_width] float32 (ADD)
  * @out_squares: [rows, x_width / 16] (ADD)
- * @query_addend: [rows, inner] float32 (ADD), may be @cross_query
- * @cross_query: [rows, inner] float32; from columns 3 * inner on (QKV), with
- *   @query_addend from column x_width on (ADD)
- * @fresh: [rows][key, value][inner] what went to @cache, in its form (QKV), or
- *   NULL
+ * @cross_query: [rows, inner] float32; set from columns 3 * inner on (QKV),
+ *   added to from column x_width on (ADD)
  * @cache: the layer's part of the self cache of slot 0 (QKV), layout [slot]
  *   [layer][head][key, value][position][64]
  * @cache_slot: elements from one slot to the next
@@ -305,19 +284,14 @@ typedef struct {
   const float *squares;
   int n_rows, n, k;
   Mt3CudaDecodeEpilogue epilogue;
-  int awaits;
-  int64_t absent;
   Mt3CudaRow *rows;
   float *y;
   int y_stride;
-  const float *addend;
   float *x;
   int x_width;
   Mt3CudaPlanes out;
   float *out_squares;
-  const float *query_addend;
   float *cross_query;
-  void *fresh;
   void *cache;
   size_t cache_slot;
   int n_positions;
@@ -337,10 +311,6 @@ cudaError_t mt3_cuda_decode_gemm (
  * @q: [rows, n_heads * 64] float32
  * @squares: [rows, d_model / 16] when q still lacks the factor of the norm
  * @length: keys of the cross cache; 0: self attention, position + 1 keys
- * @awaits: @q, @squares and @fresh may be absent yet
- * @absent: of @out; 0: nothing is made absent
- * @fresh: [rows][key, value][n_heads * 64] of the row's position, when the
- *   cache may not have them yet, in its form; or NULL
  * @out: planes [rows, n_heads * 64]
  */
 typedef struct {
@@ -352,9 +322,6 @@ typedef struct {
   int n_positions;
   int length;
   int n_rows, n_heads;
-  int awaits;
-  int64_t absent;
-  const void *fresh;
   const Mt3CudaRow *rows;
   Mt3CudaPlanes out;
 } Mt3CudaDecodeAttention;
@@ -374,9 +341,6 @@ cudaError_t mt3_cuda_decode_attention (
  * @overflow: [slots] of prefill
  * @allowed: [slots][(vocab + 31) / 32] bits of the tokens that constrained rows
  *   may have
- * @awaits: @logits may be absent yet; the rest is read after the kernel before
- *   has ended
- * @absent: of @x, @out and @out_squares; 0: nothing is made absent
  */
 typedef struct {
   const float *logits;
@@ -389,8 +353,6 @@ typedef struct {
   int d_model;
   const int *overflow;
   const uint32_t *allowed;
-  int awaits;
-  int64_t absent;
   float *x;
   Mt3CudaPlanes out;
   float *out_squares;

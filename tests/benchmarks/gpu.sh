@@ -22,7 +22,7 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-kernel_tests=(attention decode gemm hand-over) # programs that need no model
+kernel_tests=(attention decode gemm) # programs that need no model
 programs="${kernel_tests[*]/#/tests/check/cuda/gpu-}
   tests/check/cuda/gpu-devices tests/check/cuda/gpu-failure
   tests/check/cuda/gpu-golden tests/check/cuda/gpu-parity

@@ -279,12 +279,10 @@ START_TEST (test_added_product_is_the_cpus)
 
   p.gemm.squares = NULL;
   p.gemm.x = floats_to_device (x, D_MODEL);
-  p.gemm.addend = p.gemm.x;
   p.gemm.x_width = D_MODEL;
   p.gemm.out = empty_activations (N_PADDED * D_MODEL, way (_i).exact);
   p.gemm.out_squares = device_floats (D_MODEL / MT3_CUDA_DECODE_SQUARES);
   p.gemm.cross_query = floats_to_device (query, INNER);
-  p.gemm.query_addend = p.gemm.cross_query;
   p.gemm.inner = INNER;
   check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
 

@@ -158,7 +158,7 @@ check_logits (Test *test)
       if (!mt3_cuda_lane_start (&test->lane, 1, 1, &error) ||
           !mt3_cuda_lane_wait (&test->lane, &error))
         g_error ("%s", error->message);
-      check_cuda (cudaMemcpy (got + step * vocab, test->lane.whole.logits,
+      check_cuda (cudaMemcpy (got + step * vocab, test->lane.logits,
           vocab * sizeof (gfloat), cudaMemcpyDeviceToHost));
       token = mt3_cuda_lane_record (&test->lane, 0, 0)->token;
     }

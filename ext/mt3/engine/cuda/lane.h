@@ -19,34 +19,6 @@ G_BEGIN_DECLS
 /* Steps of one run at most. */
 #define MT3_CUDA_RUN_STEPS 64
 
-/* Rows up to which the kernels of a step wait for values and not for each
- * other's end: see "Hand-over" in mt3-cuda-kernels.h. */
-#define MT3_CUDA_HAND_OVER_ROWS 64
-
-/* A residual: [rows, d_model] with its planes and sums of squares. */
-typedef struct {
-  gfloat *x, *squares;
-  Mt3CudaPlanes planes;
-} Mt3CudaResidual;
-
-/**
- * Mt3CudaBuffers:
- *
- * What the kernels of a layer leave for each other.
- * @entering, @between, @leaving: the residual before self-attention, before
- *   cross-attention, and before the feed-forward part
- * @query, @fresh, @asked: of Mt3CudaDecodeGemm's QKV; @asked: the first part of
- *   the cross-attention's query
- * @fresh: %NULL without hand-over
- */
-typedef struct {
-  Mt3CudaResidual entering, between, leaving;
-  gfloat *query, *asked, *cross_query;
-  gfloat *logits; /* where a step ends */
-  gpointer fresh;
-  Mt3CudaPlanes attended, cross_attended, gated;
-} Mt3CudaBuffers;
-
 /**
  * Mt3CudaLane:
  * @capacity: rows at most, a multiple of MT3_CUDA_ROW_TILE
@@ -72,10 +44,8 @@ typedef struct {
   Mt3CudaRecord *host_records;
   Mt3CudaRow *rows;
   Mt3CudaRecord *records;
-  Mt3CudaBuffers whole; /* of all layers, one after the other */
-  guint hand_over_rows;
-  gssize hand_over_bytes; /* of the buffers of one step */
-  Mt3CudaBuffers *hand_over[2]; /* [layer] of every second step, and one more */
+  gfloat *x, *squares, *query, *cross_query, *logits;
+  Mt3CudaPlanes planes, attended, gated;
 } Mt3CudaLane;
 
 /* @dependent: use programmatic dependent launch. Builds all graphs. */
