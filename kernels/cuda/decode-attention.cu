@@ -15,7 +15,6 @@
 #define WARPS (THREADS / 32)
 #define GROUPS (THREADS / 8)
 #define DIM MT3_CUDA_HEAD_DIM
-#define REHEARSED_ROWS 32 /* with more, other blocks have work */
 #define MINUS_INFINITY -1e30f /* finite: no NaN from a group without keys */
 
 /* Eight dimensions of a key or value as the cache holds them. */
@@ -201,32 +200,6 @@ join_warps (Shared &shared, const Partial &partial)
   return make_float2 (out0 / sum, out1 / sum);
 }
 
-/* Eight dimensions of the query, with the factor of its norm. */
-static __device__ __forceinline__ void
-load_query (const Mt3CudaDecodeAttention &a, float (&q)[8])
-{
-  const int head = blockIdx.x, row = blockIdx.y;
-  const float4 *from = reinterpret_cast<const float4 *> (
-      a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8);
-  float4 v[2];
-
-#pragma unroll
-  for (int i = 0; i < 2; i++)
-    v[i] = __ldcg (from + i);
-  const float factor =
-      a.squares ? norm_factor (load_squares (a.squares + row * (a.d_model / 16),
-                                   a.d_model / 16),
-                      a.d_model)
-                : 1.0f;
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    q[4 * i] = __fmul_rn (v[i].x, factor);
-    q[4 * i + 1] = __fmul_rn (v[i].y, factor);
-    q[4 * i + 2] = __fmul_rn (v[i].z, factor);
-    q[4 * i + 3] = __fmul_rn (v[i].w, factor);
-  }
-}
-
 template <bool EXACT>
 static __global__ void
 __launch_bounds__ (THREADS, 2)
@@ -249,38 +222,43 @@ __launch_bounds__ (THREADS, 2)
   /* The kernel before may be appending the key at `position`. */
   const int settled = a.length > 0 ? a.length : position;
   Batch<EXACT> batch;
+  Partial partial;
+  float q[8];
 
   if (remaining > 0)
     batch.load (keys, values, group, 0, settled);
   dependent_launch ();
-  /* With few rows all is done once before the wait, as in decode-gemm.cu. */
-#pragma unroll 1
-  for (int real = remaining > 0 && gridDim.y <= REHEARSED_ROWS ? 0 : 1;
-       real < 2; real++) {
-    Partial partial;
-    float q[8];
+  dependent_wait ();
+  if (remaining == 0)
+    return;
 
-    if (real)
-      dependent_wait ();
-    if (remaining == 0)
-      return;
-    if (real)
-      batch.load (keys, values, group, settled, length);
-    load_query (a, q);
-    add_batch (partial, batch, q, group, length);
-    for (int key0 = stretch; real && key0 < length; key0 += stretch) {
-      batch.load (keys, values, key0 + group, 0, length);
-      add_batch (partial, batch, q, key0 + group, length);
-    }
-    join_groups (partial);
-    const float2 out = join_warps<EXACT> (shared, partial);
-    if (real && threadIdx.x < 32)
-      store2<EXACT> (a.out,
-          ((size_t) blockIdx.y * a.n_heads + head) * DIM + 2 * threadIdx.x,
-          out.x, out.y);
-    if (!real)
-      __syncthreads ();
+  batch.load (keys, values, group, settled, length);
+  const float4 *from = reinterpret_cast<const float4 *> (
+      a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8);
+  const float factor =
+      a.squares ? norm_factor (load_squares (a.squares + row * (a.d_model / 16),
+                                   a.d_model / 16),
+                      a.d_model)
+                : 1.0f;
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const float4 v = __ldcg (from + i);
+    q[4 * i] = __fmul_rn (v.x, factor);
+    q[4 * i + 1] = __fmul_rn (v.y, factor);
+    q[4 * i + 2] = __fmul_rn (v.z, factor);
+    q[4 * i + 3] = __fmul_rn (v.w, factor);
   }
+  add_batch (partial, batch, q, group, length);
+  for (int key0 = stretch; key0 < length; key0 += stretch) {
+    batch.load (keys, values, key0 + group, 0, length);
+    add_batch (partial, batch, q, key0 + group, length);
+  }
+  join_groups (partial);
+  const float2 out = join_warps<EXACT> (shared, partial);
+  if (threadIdx.x < 32)
+    store2<EXACT> (a.out,
+        ((size_t) row * a.n_heads + head) * DIM + 2 * threadIdx.x, out.x,
+        out.y);
 }
 
 cudaError_t

@@ -257,7 +257,7 @@ finish_tile (const Mt3CudaDecodeGemm &a, const Shared<T, EPILOGUE> &shared)
     const float factor = shared.info.factor[r];
     if (finish_pair<false, EPILOGUE> (a, row0 + r, column0 + column,
             __fmul_rn (v.x, factor), __fmul_rn (v.y, factor), before,
-            shared.info.slot[r], shared.info.position[r], true))
+            shared.info.slot[r], shared.info.position[r]))
       a.rows[row0 + r].overflow = 1;
   }
 }

@@ -36,16 +36,8 @@ blocks_wanted (bool exact, int rows, int columns)
 {
   const int registers = (exact ? 2 : 1) * rows * columns;
 
-  return registers <= 4 ? 2 : 1;
+  return registers <= 1 ? 4 : registers <= 2 ? 3 : registers <= 4 ? 2 : 1;
 }
-
-/* Slices of each warp whose weights are asked for at once. */
-template <bool EXACT, int ROWS, int COLUMNS>
-constexpr int slices_ahead = !EXACT && ROWS * COLUMNS == 1 ? 2 : 1;
-
-/* Whether a block rehearses: see decode_gemm_kernel(). */
-template <bool EXACT, int ROWS, int COLUMNS>
-constexpr bool rehearses = (EXACT ? 2 : 1) * ROWS *COLUMNS <= 2;
 
 template <int COLUMNS, int PLANES> struct Weights {
   uint4 v[PLANES][COLUMNS][2][2]; /* 32 terms, row + 8 */
@@ -83,17 +75,15 @@ template <bool EXACT, int ROWS, int COLUMNS> struct Sums {
   float cross[EXACT ? ROWS : 1][EXACT ? COLUMNS : 1][4];
 };
 
-template <int ROWS, int PLANES> struct Operand {
-  uint4 v[PLANES][ROWS][2];
-};
-
-/* 64 terms from k0 on. */
-template <bool EXACT, int ROWS>
+/* Adds 64 terms from k0 on. */
+template <bool EXACT, int ROWS, int COLUMNS>
 static __device__ __forceinline__ void
-load_operand (Operand<ROWS, EXACT ? 2 : 1> &x, const Mt3CudaDecodeGemm &a,
+multiply_slice (Sums<EXACT, ROWS, COLUMNS> &sums,
+    const Weights<COLUMNS, EXACT ? 2 : 1> &w, const Mt3CudaDecodeGemm &a,
     int row0, int k0)
 {
   const int lane = threadIdx.x % 32;
+  uint4 x[EXACT ? 2 : 1][ROWS][2];
 
 #pragma unroll
   for (int r = 0; r < ROWS; r++)
@@ -101,30 +91,22 @@ load_operand (Operand<ROWS, EXACT ? 2 : 1> &x, const Mt3CudaDecodeGemm &a,
     for (int s = 0; s < 2; s++) {
       const size_t i =
           (size_t) (row0 + r * 8 + lane / 4) * a.k + k0 + s * 32 + lane % 4 * 8;
-      x.v[0][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
+      x[0][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
           static_cast<const __half *> (a.a.hi) + i));
       if (EXACT)
-        x.v[EXACT][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
+        x[EXACT][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
             static_cast<const __half *> (a.a.lo) + i));
     }
-}
-
-template <bool EXACT, int ROWS, int COLUMNS>
-static __device__ __forceinline__ void
-multiply_slice (Sums<EXACT, ROWS, COLUMNS> &sums,
-    const Weights<COLUMNS, EXACT ? 2 : 1> &w,
-    const Operand<ROWS, EXACT ? 2 : 1> &x)
-{
 #pragma unroll
   for (int s = 0; s < 2; s++)
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
       for (int c = 0; c < COLUMNS; c++) {
-        multiply32 (sums.main[r][c], w.v[0][c][s], x.v[0][r][s]);
+        multiply32 (sums.main[r][c], w.v[0][c][s], x[0][r][s]);
         if constexpr (EXACT) {
-          multiply32 (sums.cross[r][c], w.v[1][c][s], x.v[0][r][s]);
-          multiply32 (sums.cross[r][c], w.v[0][c][s], x.v[1][r][s]);
+          multiply32 (sums.cross[r][c], w.v[1][c][s], x[0][r][s]);
+          multiply32 (sums.cross[r][c], w.v[0][c][s], x[1][r][s]);
         }
       }
 }
@@ -174,12 +156,34 @@ load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
   }
 }
 
-/* Where the rows' keys and values go. */
-template <int ROWS>
-static __device__ __forceinline__ void
-load_places (RowInfo<ROWS> &info, const Mt3CudaDecodeGemm &a, int row0)
+/* @n_warps: those that share k; all of the block finish results. */
+template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
+static __global__ void
+__launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
+    decode_gemm_kernel (const Mt3CudaDecodeGemm a, int n_warps)
 {
-  if (threadIdx.x < ROWS * 8) {
+  using T = Tile<ROWS, COLUMNS>;
+  __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
+  __shared__ RowInfo<ROWS> info;
+  const int warp = threadIdx.x / 32;
+  const bool multiplies = warp < n_warps;
+  const int row0 = blockIdx.y * ROWS * 8, column0 = blockIdx.x * COLUMNS * 16;
+  Weights<COLUMNS, EXACT ? 2 : 1> w;
+  Sums<EXACT, ROWS, COLUMNS> sums = {};
+  float2 before[T::pairs_a_thread];
+
+  /* The kernels behind those that make a query are attention, which reads the
+   * caches ahead. */
+  if (a.cross_query == nullptr)
+    dependent_launch ();
+  if (multiplies)
+    load_weights<EXACT> (w, a, warp * SLICE);
+  dependent_wait ();
+  if (a.cross_query != nullptr)
+    dependent_launch ();
+
+  load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
+  if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8) {
     const Mt3CudaRow *r = a.rows + row0 + threadIdx.x;
     const int remaining = __ldcg (&r->remaining);
     const int slot = __ldcg (&r->slot);
@@ -187,140 +191,62 @@ load_places (RowInfo<ROWS> &info, const Mt3CudaDecodeGemm &a, int row0)
     info.slot[threadIdx.x] =
         row0 + threadIdx.x < a.n_rows && remaining > 0 ? slot : -1;
   }
-}
-
-/* The factors of the rows' norms, by eight lanes a row. `squares`: what the
- * threads have of their first row. */
-template <bool EXACT, int ROWS>
-static __device__ __forceinline__ void
-make_factors (RowInfo<ROWS> &info, const Mt3CudaDecodeGemm &a, int row0,
-    bool normalised, float squares)
-{
-  const int stretch = blockDim.x / 8, first = threadIdx.x / 8;
-
+  /* Columns of the cross query are not normalised here. */
+  const bool normalised =
+      a.squares && (EPILOGUE != MT3_CUDA_DECODE_QKV || column0 < 3 * a.inner);
+  const int stretch = blockDim.x / 8;
+  const int group = threadIdx.x / 8;
+  float squares = 0.0f;
+  if (normalised && group < ROWS * 8)
+    squares = load_squares (
+        a.squares + (size_t) (row0 + group) * (a.k / 16), a.k / 16);
+  if (multiplies)
+    multiply_slice (sums, w, a, row0, warp * SLICE);
 #pragma unroll 1
-  for (int row = first; row < ROWS * 8; row += stretch) {
-    if (normalised && row > first)
+  for (int row = group; row < ROWS * 8; row += stretch) {
+    if (normalised && row > group)
       squares = load_squares (
           a.squares + (size_t) (row0 + row) * (a.k / 16), a.k / 16);
     const float factor = normalised ? norm_factor (squares, a.k) : 1.0f;
     if (threadIdx.x % 8 == 0)
       info.factor[row] = factor / activation_scale<EXACT> ();
   }
-}
+#pragma unroll 1
+  for (int k0 = (warp + n_warps) * SLICE; multiplies && k0 < a.k;
+       k0 += n_warps * SLICE) {
+    load_weights<EXACT> (w, a, k0);
+    multiply_slice (sums, w, a, row0, k0);
+  }
 
-/* The sums of a pass, `first` its first row in the tile, to their results. */
-template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
-static __device__ __forceinline__ void
-finish_pass (const float *shared, const RowInfo<ROWS> &info,
-    const Mt3CudaDecodeGemm &a, int row0, int first, int n_warps,
-    const float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread], bool real)
-{
-  using T = Tile<ROWS, COLUMNS>;
 #pragma unroll
-  for (int i = 0; i < T::pairs_a_thread; i++) {
-    const int e = threadIdx.x + i * blockDim.x;
-    if (e >= T::pairs)
-      break;
-    const int r = e / (COLUMNS * 8), column = e % (COLUMNS * 8) * 2;
-    float v0 = 0.0f, v1 = 0.0f;
+  for (int pass = 0; pass < ROWS; pass += T::pass) {
+    if (pass > 0) {
+      load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0 + pass * 8);
+      __syncthreads ();
+    }
+    if (multiplies)
+      store_sums (shared, sums, pass);
+    __syncthreads ();
 #pragma unroll
-    for (int p = 0; p < MAX_WARPS; p++)
-      if (p < n_warps) {
+    for (int i = 0; i < T::pairs_a_thread; i++) {
+      const int e = threadIdx.x + i * blockDim.x;
+      if (e >= T::pairs)
+        break;
+      const int r = e / (COLUMNS * 8), column = e % (COLUMNS * 8) * 2;
+      float v0 = 0.0f, v1 = 0.0f;
+      for (int p = 0; p < n_warps; p++) {
         const float2 v = *reinterpret_cast<const float2 *> (
             shared + (p * T::pass * 8 + r) * T::stride + column);
         v0 += v.x;
         v1 += v.y;
       }
-    const float factor = info.factor[first + r];
-    const int row = row0 + first + r;
-    if (finish_pair<EXACT, EPILOGUE> (a, row,
-            blockIdx.x * COLUMNS * 16 + column, __fmul_rn (v0, factor),
-            __fmul_rn (v1, factor), before[i], info.slot[first + r],
-            info.position[first + r], real))
-      a.rows[row].overflow = 1;
-  }
-}
-
-/* With few rows a kernel's instructions, each of which is needed once, are long
- * in coming. So a block rehearses while it waits: it does everything once with
- * whatever values there are, but stores no result.
- *
- * @n_warps: those that share k; all of the block finish results. */
-template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
-static __global__ void
-__launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
-    decode_gemm_kernel (const Mt3CudaDecodeGemm a, int n_warps)
-{
-  using T = Tile<ROWS, COLUMNS>;
-  constexpr int ahead = slices_ahead<EXACT, ROWS, COLUMNS>;
-  __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
-  __shared__ RowInfo<ROWS> info;
-  const int warp = threadIdx.x / 32;
-  const int row0 = blockIdx.y * ROWS * 8, column0 = blockIdx.x * COLUMNS * 16;
-  const int stretch = n_warps * SLICE;
-  const int end = warp < n_warps ? a.k : 0;
-  /* Columns of the cross query are not normalised here. */
-  const bool normalised =
-      a.squares && (EPILOGUE != MT3_CUDA_DECODE_QKV || column0 < 3 * a.inner);
-  Weights<COLUMNS, EXACT ? 2 : 1> w[ahead];
-
-  /* The kernels behind the first of a step read rows ahead. */
-  if (!a.first_of_step)
-    dependent_launch ();
-#pragma unroll
-  for (int i = 0; i < ahead; i++)
-    if (warp * SLICE + i * stretch < end)
-      load_weights<EXACT> (w[i], a, warp * SLICE + i * stretch);
-#pragma unroll 1
-  for (int real = rehearses<EXACT, ROWS, COLUMNS> ? 0 : 1; real < 2; real++) {
-    Sums<EXACT, ROWS, COLUMNS> sums = {};
-    Operand<ROWS, EXACT ? 2 : 1> x[ahead];
-    float2 before[T::pairs_a_thread];
-    float squares = 0.0f;
-
-    if (real) {
-      dependent_wait ();
-      if (a.first_of_step)
-        dependent_launch ();
+      const float factor = info.factor[pass * 8 + r];
+      const int row = row0 + pass * 8 + r;
+      if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column,
+              __fmul_rn (v0, factor), __fmul_rn (v1, factor), before[i],
+              info.slot[pass * 8 + r], info.position[pass * 8 + r]))
+        a.rows[row].overflow = 1;
     }
-#pragma unroll
-    for (int i = 0; i < ahead; i++)
-      if (warp * SLICE + i * stretch < end)
-        load_operand<EXACT> (x[i], a, row0, warp * SLICE + i * stretch);
-    load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
-    if (EPILOGUE == MT3_CUDA_DECODE_QKV)
-      load_places (info, a, row0);
-    if (normalised && threadIdx.x / 8 < ROWS * 8)
-      squares = load_squares (
-          a.squares + (size_t) (row0 + threadIdx.x / 8) * (a.k / 16), a.k / 16);
-#pragma unroll
-    for (int i = 0; i < ahead; i++)
-      if (warp * SLICE + i * stretch < end)
-        multiply_slice (sums, w[i], x[i]);
-    make_factors<EXACT> (info, a, row0, normalised, squares);
-#pragma unroll 1
-    for (int k0 = warp * SLICE + ahead * stretch; real && k0 < end;
-         k0 += stretch) {
-      load_weights<EXACT> (w[0], a, k0);
-      load_operand<EXACT> (x[0], a, row0, k0);
-      multiply_slice (sums, w[0], x[0]);
-    }
-
-#pragma unroll
-    for (int pass = 0; pass < ROWS; pass += T::pass) {
-      if (pass > 0)
-        load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0 + pass * 8);
-      if (pass > 0)
-        __syncthreads ();
-      if (end > 0)
-        store_sums (shared, sums, pass);
-      __syncthreads ();
-      finish_pass<EXACT, EPILOGUE, ROWS, COLUMNS> (
-          shared, info, a, row0, pass * 8, n_warps, before, real);
-    }
-    if (!real)
-      __syncthreads ();
   }
 }
 

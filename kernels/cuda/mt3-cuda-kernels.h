@@ -268,8 +268,6 @@ typedef enum {
  * columns for that, which go to @cross_query.
  *
  * @squares: [rows, k / 16] when a norm lies before this product, else NULL
- * @first_of_step: the kernels behind this one, which read @rows and caches
- *   before they wait, must not start before the step before has ended
  * @y: [rows, y_stride] float32 (STORE, and q of QKV)
  * @x: [rows, x_width] float32 (ADD)
  * @out_squares: [rows, x_width / 16] (ADD)
@@ -286,7 +284,6 @@ typedef struct {
   const float *squares;
   int n_rows, n, k;
   Mt3CudaDecodeEpilogue epilogue;
-  int first_of_step;
   Mt3CudaRow *rows;
   float *y;
   int y_stride;

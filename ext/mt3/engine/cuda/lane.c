@@ -104,7 +104,6 @@ self_attention (Step *step, guint layer)
   Mt3CudaDecodeGemm gemm =
       normalised (step, w->qkv, 4 * inner, MT3_CUDA_DECODE_QKV);
 
-  gemm.first_of_step = layer == 0;
   gemm.y = lane->query;
   gemm.y_stride = (int) inner;
   gemm.cross_query = lane->cross_query;
