@@ -22,12 +22,11 @@ decode_parts (int k)
   return n;
 }
 
-/* decode-gemm-wide.cu; @tile: 1 .. DECODE_WIDE_TILES, or its choice. In
- * float16; n a multiple of DECODE_WIDE_COLUMNS. */
-#define DECODE_WIDE_TILES 3
-#define DECODE_WIDE_COLUMNS 64
+/* decode-gemm-hopper.cu; @tile: 1 .. DECODE_HOPPER_TILES, or its choice. In
+ * float16. */
+#define DECODE_HOPPER_TILES 2
 
-cudaError_t decode_gemm_wide (
+cudaError_t decode_gemm_hopper (
     const Mt3CudaDecodeGemm &a, int tile, Mt3CudaLaunch launch);
 
 /* What the threads of a block know of its rows. */

@@ -17,7 +17,7 @@
 #define MAX_WARPS DECODE_PARTS
 #define MIN_WARPS 6 /* that finish results, whatever k leaves to multiply */
 #define SLICE DECODE_SLICE /* terms of one warp at a time */
-#define NARROW_TILES (MT3_CUDA_DECODE_TILES - DECODE_WIDE_TILES)
+#define NARROW_TILES (MT3_CUDA_DECODE_TILES - DECODE_HOPPER_TILES)
 
 /* The tile of a block: ROWS * 8 batch rows by COLUMNS * 16 results, summed
  * over the warps PASS * 8 rows at a time. */
@@ -263,22 +263,8 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
       a, n_warps);
 }
 
-/* From so many rows on the kernels of decode-gemm-wide.cu are better, which
- * leave more of the device to other lanes. */
-#define WIDE_ROWS 96
-
-/* Older devices have too little shared memory, or were not measured. */
-static bool
-can_be_wide (const Mt3CudaDecodeGemm &a)
-{
-  int device = 0, major = 0;
-
-  return a.w.lo == nullptr && a.n % DECODE_WIDE_COLUMNS == 0 &&
-         cudaGetDevice (&device) == cudaSuccess &&
-         cudaDeviceGetAttribute (&major, cudaDevAttrComputeCapabilityMajor,
-             device) == cudaSuccess &&
-         major >= 9;
-}
+/* From so many rows on the kernel of decode-gemm-hopper.cu is better. */
+#define MANY_ROWS 96
 
 /* The smallest tile whose blocks find a multiprocessor each, or the largest:
  * it reads the operands least often. Results are the same bits with all. */
@@ -337,14 +323,20 @@ launch_precision (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
   return cudaErrorInvalidValue;
 }
 
+int
+mt3_cuda_reads_rows (void)
+{
+  return hopper_processors () > 0;
+}
+
 cudaError_t
 mt3_cuda_decode_gemm (const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch)
 {
-  const int wide_tile = args->tile - NARROW_TILES;
+  const int tile = args->tile - NARROW_TILES;
 
-  if ((wide_tile > 0 || (args->tile == 0 && args->n_rows >= WIDE_ROWS)) &&
-      can_be_wide (*args))
-    return decode_gemm_wide (*args, wide_tile, launch);
+  if (args->w.rows && hopper_processors () > 0 &&
+      (tile > 0 || (args->tile == 0 && args->n_rows >= MANY_ROWS)))
+    return decode_gemm_hopper (*args, tile, launch);
   return args->w.lo ? launch_precision<true> (*args, launch)
                     : launch_precision<false> (*args, launch);
 }

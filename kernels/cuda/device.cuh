@@ -305,6 +305,23 @@ hopper_processors (void)
              : 0;
 }
 
+/* Lets a block have so much dynamic shared memory, and a multiprocessor all
+ * that it can: to change the division it would have to fall idle between
+ * kernels of many rows. */
+template <typename Kernel>
+static cudaError_t
+allow_shared (Kernel *kernel, size_t bytes)
+{
+  const cudaError_t error = cudaFuncSetAttribute (
+      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) bytes);
+
+  return error != cudaSuccess
+             ? error
+             : cudaFuncSetAttribute (kernel,
+                   cudaFuncAttributePreferredSharedMemoryCarveout,
+                   cudaSharedmemCarveoutMaxShared);
+}
+
 /* Returns the error of this launch, and not of anything before it. */
 template <typename... Parameters, typename... Args>
 static cudaError_t

@@ -54,10 +54,14 @@ extern "C" {
  * A float16 matrix, or a float32 one as hi + lo / 2048 (lo not NULL).
  * Activations of the split form are stored times 1/64, which moves float16's
  * range to 4 million; weights as they are.
+ * @rows: of a float16 matrix in MT3_CUDA_PANELS the same in MT3_CUDA_ROW_MAJOR,
+ *   but for the order of terms within each 32: what products of many rows read
+ *   (compute capability 9.0; see pack.cu). Or NULL
  */
 typedef struct {
   void *hi;
   void *lo;
+  void *rows;
 } Mt3CudaPlanes;
 
 /**
@@ -100,6 +104,10 @@ typedef struct {
 } Mt3CudaPack;
 
 cudaError_t mt3_cuda_pack (const Mt3CudaPack *args, cudaStream_t stream);
+
+/* Whether the device has kernels for products of many rows, which read
+ * Mt3CudaPlanes.rows. */
+int mt3_cuda_reads_rows (void);
 
 /**
  * mt3_cuda_compose:
@@ -299,7 +307,7 @@ typedef struct {
   int tile;
 } Mt3CudaDecodeGemm;
 
-#define MT3_CUDA_DECODE_TILES 8
+#define MT3_CUDA_DECODE_TILES 7
 
 cudaError_t mt3_cuda_decode_gemm (
     const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch);
@@ -312,6 +320,8 @@ cudaError_t mt3_cuda_decode_gemm (
  * @squares: [rows, d_model / 16] when q still lacks the factor of the norm
  * @length: keys of the cross cache; 0: self attention, position + 1 keys
  * @out: planes [rows, n_heads * 64]
+ * @kernel: 0: chosen by the launcher; for tests, 1: that of any device, 2: that
+ *   of many rows, in float16, of compute capability 9.0
  */
 typedef struct {
   const float *q;
@@ -324,6 +334,7 @@ typedef struct {
   int n_rows, n_heads;
   const Mt3CudaRow *rows;
   Mt3CudaPlanes out;
+  int kernel;
 } Mt3CudaDecodeAttention;
 
 cudaError_t mt3_cuda_decode_attention (

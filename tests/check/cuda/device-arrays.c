@@ -103,7 +103,7 @@ static Mt3CudaPlanes
 packed (
     const gfloat *in, gsize k, gsize n, gboolean exact, Mt3CudaLayout layout)
 {
-  const Mt3CudaPack pack = {
+  Mt3CudaPack pack = {
       .in = to_device (in, k * n * sizeof (gfloat)),
       .k = (int) k,
       .n = (int) n,
@@ -112,6 +112,8 @@ packed (
       .row_step = 1,
   };
 
+  if (!exact && layout == MT3_CUDA_PANELS)
+    pack.out.rows = device_bytes (2 * k * n);
   check_cuda (mt3_cuda_pack (&pack, NULL));
   return pack.out;
 }
@@ -164,8 +166,6 @@ time_launch (cudaError_t (*launch) (gconstpointer data), gconstpointer data)
   cudaEvent_t from, to;
   gfloat best = G_MAXFLOAT;
 
-  if (g_getenv ("MT3_TEST_UNTIMED") != NULL)
-    return 0.0;
   check_cuda (cudaEventCreate (&from));
   check_cuda (cudaEventCreate (&to));
   for (guint round = 0; round < 3; round++) {

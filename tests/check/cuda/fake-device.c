@@ -203,6 +203,12 @@ mt3_cuda_pack (const Mt3CudaPack *args, cudaStream_t stream)
   return outcome (cudaErrorLaunchFailure);
 }
 
+int
+mt3_cuda_reads_rows (void)
+{
+  return TRUE;
+}
+
 cudaError_t
 mt3_cuda_compose (const float *a, const float *scale, const float *b, int k,
     int m, int n, float *out, cudaStream_t stream)

@@ -238,6 +238,32 @@ START_TEST (test_stored_product_is_the_cpus)
 }
 END_TEST
 
+/* In float16; terms of three, eight, and eight parts of two slices. */
+START_TEST (test_product_is_the_same_bits_in_every_tile)
+{
+  static const gsize terms[] = {192, 512, 1024};
+  Product p =
+      product_new ((Way){FALSE, 1}, terms[_i], 256, MT3_CUDA_DECODE_STORE);
+  g_autofree gfloat *first = NULL;
+
+  p.gemm.y = device_floats (p.n);
+  p.gemm.y_stride = (int) p.n;
+  check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
+  first = floats_from_device (p.gemm.y, p.n);
+  for (gint tile = 2; tile <= MT3_CUDA_DECODE_TILES; tile++) {
+    g_autofree gfloat *got = NULL;
+
+    p.gemm.tile = tile;
+    check_cuda (cudaMemset (p.gemm.y, 0, N_ROWS * p.n * sizeof (gfloat)));
+    check_cuda (mt3_cuda_decode_gemm (&p.gemm, in_order));
+    got = floats_from_device (p.gemm.y, p.n);
+    if (memcmp (got, first, N_ROWS * p.n * sizeof (gfloat)) != 0)
+      ck_abort_msg ("tile %d makes other bits with %d terms", tile, p.gemm.k);
+  }
+  product_clear (&p);
+}
+END_TEST
+
 START_TEST (test_gated_product_is_the_cpus)
 {
   Product p = product_new (way (_i), 192, 256, MT3_CUDA_DECODE_GATED);
@@ -450,6 +476,66 @@ START_TEST (test_cross_attention_is_the_cpus)
 }
 END_TEST
 
+/* Rows enough for several turns of each block, with any number of keys; several
+ * rows share a slot. */
+#define N_MANY 500
+#define N_MANY_SLOTS 16
+#define N_MANY_POSITIONS 600
+
+static Mt3CudaRow *
+make_many_rows (void)
+{
+  Mt3CudaRow *rows = g_new0 (Mt3CudaRow, N_MANY);
+
+  for (gint i = 0; i < N_MANY; i++)
+    rows[i] = (Mt3CudaRow){
+        .slot = i * 5 % N_MANY_SLOTS,
+        .position = i * 37 % N_MANY_POSITIONS,
+        .remaining = i % 11,
+    };
+  return rows;
+}
+
+START_TEST (test_attention_of_many_rows_makes_the_same_bits)
+{
+  static const int lengths[] = {0, 256, N_MANY_POSITIONS};
+  const gsize n = N_MANY * INNER;
+  const gsize n_cache = 2 * N_MANY_SLOTS * INNER * N_MANY_POSITIONS;
+  const gsize n_squares = N_MANY * D_MODEL / MT3_CUDA_DECODE_SQUARES;
+  g_autofree gfloat *query = random_floats (n, 2.0f);
+  g_autofree gfloat *cache = random_floats (n_cache, 1.0f);
+  g_autofree gfloat *squares = random_floats (n_squares, 4.0f);
+  g_autofree Mt3CudaRow *rows = make_many_rows ();
+  guint16 *bits[2];
+  Mt3CudaDecodeAttention args = {
+      .q = to_device (query, n * sizeof (gfloat)),
+      .d_model = D_MODEL,
+      .cache = cache_values (cache, n_cache, FALSE),
+      .cache_slot = 2 * INNER * N_MANY_POSITIONS,
+      .n_positions = N_MANY_POSITIONS,
+      .length = lengths[_i],
+      .n_rows = N_MANY,
+      .n_heads = N_HEADS,
+      .rows = to_device (rows, N_MANY * sizeof (Mt3CudaRow)),
+  };
+
+  for (gsize i = 0; i < n_squares; i++)
+    squares[i] = fabsf (squares[i]);
+  if (args.length > 0)
+    args.squares = to_device (squares, n_squares * sizeof (gfloat));
+  for (gint i = 0; i < 2; i++) {
+    args.kernel = i + 1;
+    args.out = empty_activations (n, FALSE);
+    check_cuda (cudaMemset (args.out.hi, 0, n * sizeof (guint16)));
+    check_cuda (mt3_cuda_decode_attention (&args, in_order));
+    bits[i] = to_host (args.out.hi, n * sizeof (guint16));
+  }
+  ck_assert_mem_eq (bits[0], bits[1], n * sizeof (guint16));
+  g_free (bits[0]);
+  g_free (bits[1]);
+}
+END_TEST
+
 /* ------------------------------------------------------------ the sampler */
 
 /* Greedy rows, drawn ones, and both with some tokens only. */
@@ -559,11 +645,15 @@ main (void)
 
   tcase_set_timeout (tests, 60);
   tcase_add_loop_test (tests, test_stored_product_is_the_cpus, 0, N_WAYS);
+  tcase_add_loop_test (
+      tests, test_product_is_the_same_bits_in_every_tile, 0, 3);
   tcase_add_loop_test (tests, test_gated_product_is_the_cpus, 0, N_WAYS);
   tcase_add_loop_test (tests, test_added_product_is_the_cpus, 0, N_WAYS);
   tcase_add_loop_test (tests, test_query_key_and_value_are_the_cpus, 0, N_WAYS);
   tcase_add_loop_test (tests, test_self_attention_is_the_cpus, 0, 2);
   tcase_add_loop_test (tests, test_cross_attention_is_the_cpus, 0, 2);
+  tcase_add_loop_test (
+      tests, test_attention_of_many_rows_makes_the_same_bits, 0, 3);
   tcase_add_loop_test (
       tests, test_tokens_and_log_probabilities_are_the_cpus, 0, 2);
   suite_add_tcase (suite, tests);

@@ -225,14 +225,25 @@ gather (Mt3CudaBackend *self, guint number, guint share)
   return n;
 }
 
+/* Longest first, so that blocks that take every other turn backwards, as those
+ * of attention do, have equal shares. */
+static int
+compare_rows (const void *a, const void *b)
+{
+  const Mt3CudaRow *row = a, *other = b;
+
+  return other->position - row->position;
+}
+
 static gboolean
 start_lane (Mt3CudaBackend *self, guint number, guint share, guint n_steps,
     GError **error)
 {
+  Mt3CudaLane *lane = &self->lanes[number];
   const guint n = gather (self, number, share);
 
-  return n == 0 ||
-         mt3_cuda_lane_start (&self->lanes[number], n, n_steps, error);
+  qsort (lane->host_rows, n, sizeof (Mt3CudaRow), compare_rows);
+  return n == 0 || mt3_cuda_lane_start (lane, n, n_steps, error);
 }
 
 /* How many lanes decode @n_active windows. */

@@ -84,6 +84,7 @@ mt3_cuda_memory_planes (Mt3CudaMemory *self, gsize elements, gboolean exact,
   if (planes->hi == NULL)
     return FALSE;
   planes->lo = NULL;
+  planes->rows = NULL;
   if (exact)
     planes->lo = mt3_cuda_memory_device (self, elements * 2, what, error);
   return !exact || planes->lo != NULL;

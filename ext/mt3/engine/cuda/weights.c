@@ -109,8 +109,15 @@ static gboolean
 take (
     Loader *self, gsize rows, gsize columns, Mt3CudaPlanes *out, GError **error)
 {
-  return mt3_cuda_memory_planes (&self->weights->memory, rows * columns,
-      self->split, out, "the model's weights", error);
+  if (!mt3_cuda_memory_planes (&self->weights->memory, rows * columns,
+          self->split, out, "the model's weights", error))
+    return FALSE;
+  /* The decoder's in float16 also for products of many rows. */
+  if (self->split || self->layout != MT3_CUDA_PANELS || !mt3_cuda_reads_rows ())
+    return TRUE;
+  out->rows = mt3_cuda_memory_device (&self->weights->memory,
+      rows * columns * sizeof (guint16), "the model's weights", error);
+  return out->rows != NULL;
 }
 
 /* A matrix alone. */
