@@ -3,8 +3,11 @@
 
 #include "error.h"
 
-/* More windows at once gain nothing: the caches' bandwidth is the limit. */
+/* More windows at once gain nothing, for the caches' bandwidth is the limit;
+ * beyond the first number little, so only where there is much memory. */
 #define DEFAULT_SLOTS 512
+#define MOST_DEFAULT_SLOTS 1024
+#define DEFAULT_SHARE 8 /* of the free memory, which they may take */
 
 /* What is left to others of the device's free memory, in hundredths. */
 #define SPARE_PERCENT 10
@@ -28,7 +31,10 @@ choose_n_slots (
     return FALSE;
   fit = available / 100 * (100 - SPARE_PERCENT) / slot_bytes (self, config);
   if (fit >= MAX (n_slots, 1)) {
-    self->n_slots = n_slots > 0 ? n_slots : MIN (fit, DEFAULT_SLOTS);
+    self->n_slots = n_slots > 0
+                        ? n_slots
+                        : MIN (fit, CLAMP (fit / DEFAULT_SHARE, DEFAULT_SLOTS,
+                                        MOST_DEFAULT_SLOTS));
     return TRUE;
   }
   g_set_error (error, MT3_ERROR, MT3_ERROR_MEMORY,
