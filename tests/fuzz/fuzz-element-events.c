@@ -302,6 +302,8 @@ start (Play *play)
           F32) ", rate = 16000, channels = 1, layout = interleaved");
 }
 
+/* A thread whose name is gone already has just ended, and perhaps with it the
+ * list: it has to be read again. */
 static gboolean
 is_loading (void)
 {
@@ -314,7 +316,7 @@ is_loading (void)
         g_build_filename ("/proc/self/task", id, "comm", NULL);
     g_autofree gchar *name = NULL;
 
-    found = g_file_get_contents (path, &name, NULL, NULL) &&
+    found = !g_file_get_contents (path, &name, NULL, NULL) ||
             g_str_equal (name, "mt3-model\n");
   }
   return found;
@@ -391,8 +393,10 @@ initialise (void)
   g_log_set_handler ("GStreamer", G_LOG_LEVEL_WARNING, ignore, NULL);
   gst_init (NULL, NULL);
   gst_debug_set_active (FALSE);
-  /* No idle thread ends, for the reason that unref_and_wait() tells. */
+  /* No idle thread ends, for the reason that unref_and_wait() tells, however
+   * many there are. */
   g_thread_pool_set_max_idle_time (0);
+  g_thread_pool_set_max_unused_threads (-1);
   GST_ELEMENT_REGISTER (mt3transcribe, NULL);
 }
 
