@@ -191,6 +191,14 @@ class Tokens(unittest.TestCase):
                          [tuple(np.round(n, 2)) for n in notes])
 
 
+class Averages(unittest.TestCase):
+    def test_models_count_by_their_shares(self):
+        import average
+        models = [({'scale': np.array([1., 2.])}, 3),
+                  ({'scale': np.array([5., 2.])}, 1)]
+        np.testing.assert_allclose(average.average(models)['scale'], [2, 2])
+
+
 @unittest.skipUnless(os.path.isdir(os.path.join(
     os.environ.get('MT3_SHARED', ''), 'eval')), 'no evaluation clips')
 class EvaluationClips(unittest.TestCase):
