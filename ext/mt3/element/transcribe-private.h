@@ -48,6 +48,8 @@ typedef struct {
   gdouble audio_seconds; /* transcribed */
   gint64 started_us; /* first window pushed; 0: none yet */
   gint64 transcribed_us; /* last window popped */
+  GstClockTime window_latency; /* of the last one, from its last sample on */
+  GstClockTime window_latency_max;
 } GstMt3RunStats;
 
 /**

@@ -200,8 +200,12 @@ gst_mt3_transcribe_count (
     GstMt3Transcribe *self, const Mt3Transcript *transcript, gdouble seconds)
 {
   g_mutex_lock (&self->lock);
-  if (transcript)
+  if (transcript) {
     self->stats.tokens += transcript->n_tokens;
+    self->stats.window_latency = transcript->latency_us * GST_USECOND;
+    self->stats.window_latency_max =
+        MAX (self->stats.window_latency_max, self->stats.window_latency);
+  }
   self->stats.audio_seconds = seconds;
   self->stats.transcribed_us = g_get_monotonic_time ();
   mt3_note_decoder_get_stats (self->decoder, &self->stats.notes);

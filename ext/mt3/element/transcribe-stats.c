@@ -64,9 +64,10 @@ gst_mt3_transcribe_get_stats (GstMt3Transcribe *self)
       G_TYPE_UINT64, run.notes.dropped_events, "unfinished", G_TYPE_UINT64,
       run.notes.unfinished_windows, "replaced-samples", G_TYPE_UINT64,
       run.replaced_samples, "dropped-windows", G_TYPE_UINT64,
-      run.dropped_windows, "audio-seconds", G_TYPE_DOUBLE, run.audio_seconds,
-      "real-time-factor", G_TYPE_DOUBLE,
-      gst_mt3_transcribe_real_time_factor (&run), NULL);
+      run.dropped_windows, "window-latency", G_TYPE_UINT64, run.window_latency,
+      "window-latency-max", G_TYPE_UINT64, run.window_latency_max,
+      "audio-seconds", G_TYPE_DOUBLE, run.audio_seconds, "real-time-factor",
+      G_TYPE_DOUBLE, gst_mt3_transcribe_real_time_factor (&run), NULL);
 
   return stats;
 }

@@ -560,6 +560,29 @@ GST_START_TEST (a_file_waits_and_loses_nothing)
 
 GST_END_TEST
 
+GST_START_TEST (stats_tell_what_the_slowest_window_took)
+{
+  g_auto (Fixture) fixture = new_fixture ("audio/midi", FALSE);
+  g_autoptr (GPtrArray) notes = NULL;
+  const gint64 held_us = 20 * G_TIME_SPAN_MILLISECOND;
+  guint64 last, longest;
+
+  script_set_hold_decode (TRUE);
+  fixture_push_windows (&fixture, 1, 0);
+  script_wait_held ();
+  g_usleep (held_us);
+  script_set_hold_decode (FALSE);
+  fixture_push_windows (&fixture, 1, fixture_windows_time (1));
+  notes = fixture_finish (&fixture);
+  fail_unless_equals_int (notes->len, 2);
+  last = fixture_get_stat (&fixture, "window-latency");
+  longest = fixture_get_stat (&fixture, "window-latency-max");
+  fail_unless (longest >= held_us * GST_USECOND);
+  fail_unless (last > 0 && last <= longest);
+}
+
+GST_END_TEST
+
 /* Endurance */
 
 GST_START_TEST (a_day_does_not_drift)
@@ -681,6 +704,7 @@ live_suite (void)
   tcase_add_test (tcase, lost_windows_are_one_warning);
   tcase_add_test (tcase, a_live_file_keeps_the_times_of_what_was_heard);
   tcase_add_test (tcase, a_file_waits_and_loses_nothing);
+  tcase_add_test (tcase, stats_tell_what_the_slowest_window_took);
   tcase_add_test (tcase, a_day_does_not_drift);
   tcase_add_test (tcase, an_endless_stream_does_not_grow);
   suite_add_tcase (suite, tcase);
