@@ -100,8 +100,7 @@ gst_mt3_note_settings_install_sampling (GObjectClass *klass, guint first)
   g_object_class_install_property (klass, first + PROP_TEMPERATURE,
       g_param_spec_double ("temperature", "Temperature",
           "Draw tokens, the more freely the higher (0 = take the most "
-          "probable, "
-          "which is the most accurate)",
+          "probable, which is the most accurate)",
           0.0, MAX_TEMPERATURE, DEFAULT_TEMPERATURE, FLAGS));
 
   /**
