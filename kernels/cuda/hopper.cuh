@@ -67,9 +67,9 @@ barrier_arrive (uint64_t *barrier, int rank, int count)
 static __device__ __forceinline__ void
 barrier_arrive (uint64_t *barrier)
 {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(
-                   shared_address (barrier))
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address (barrier))
+      : "memory");
 }
 
 /* Waits for the end of the phase with this parity. */
