@@ -375,6 +375,27 @@ GST_START_TEST (two_elements_share_one_engine)
 
 GST_END_TEST
 
+/* Plays @pipeline to its end and frees it. (transfer full): what its element
+ * @name tells then. */
+static GstStructure *
+stats_at_the_end (GstElement *pipeline, const gchar *name)
+{
+  GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), name);
+  GstBus *bus = gst_element_get_bus (pipeline);
+  GstStructure *stats = NULL;
+
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  gst_message_unref (gst_bus_timed_pop_filtered (
+      bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
+  g_object_get (element, "stats", &stats, NULL);
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+  gst_object_unref (pipeline);
+
+  return stats;
+}
+
 /* Nor what another was told that shares its engine. */
 GST_START_TEST (who_asks_for_the_cpu_is_not_told_why_not_cuda)
 {
@@ -385,18 +406,7 @@ GST_START_TEST (who_asks_for_the_cpu_is_not_told_why_not_cuda)
   g_autofree gchar *second =
       g_strdup_printf (line, "second", tiny_model (), "cpu");
   GstElement *pipeline = launch ("%s %s", first, second);
-  GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), "second");
-  g_autoptr (GstStructure) stats = NULL;
-  GstBus *bus = gst_element_get_bus (pipeline);
-
-  gst_element_set_state (pipeline, GST_STATE_PLAYING);
-  gst_message_unref (gst_bus_timed_pop_filtered (
-      bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
-  g_object_get (element, "stats", &stats, NULL);
-  gst_element_set_state (pipeline, GST_STATE_NULL);
-  gst_object_unref (bus);
-  gst_object_unref (element);
-  gst_object_unref (pipeline);
+  g_autoptr (GstStructure) stats = stats_at_the_end (pipeline, "second");
 
   fail_unless_equals_string (gst_structure_get_string (stats, "device"), "cpu");
   fail_unless (gst_structure_get_string (stats, "why-not-cuda") == NULL);
@@ -410,19 +420,8 @@ GST_START_TEST (for_a_search_auto_is_the_cpu_and_stats_say_why)
       "audiotestsrc num-buffers=10 ! mt3transcribe name=mt3 "
       "model-file=\"%s\" max-tokens=20 beam-size=2 batch-size=1 ! fakesink",
       tiny_model ());
-  GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), "mt3");
-  g_autoptr (GstStructure) stats = NULL;
-  GstBus *bus = gst_element_get_bus (pipeline);
+  g_autoptr (GstStructure) stats = stats_at_the_end (pipeline, "mt3");
   guint slots;
-
-  gst_element_set_state (pipeline, GST_STATE_PLAYING);
-  gst_message_unref (gst_bus_timed_pop_filtered (
-      bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_EOS | GST_MESSAGE_ERROR));
-  g_object_get (element, "stats", &stats, NULL);
-  gst_element_set_state (pipeline, GST_STATE_NULL);
-  gst_object_unref (bus);
-  gst_object_unref (element);
-  gst_object_unref (pipeline);
 
   fail_unless_equals_string (gst_structure_get_string (stats, "device"), "cpu");
   fail_unless (strstr (gst_structure_get_string (stats, "why-not-cuda"),
