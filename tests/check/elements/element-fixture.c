@@ -174,6 +174,14 @@ fixture_finish (Fixture *fixture)
   return fixture_pull_notes (fixture);
 }
 
+void
+fixture_check_finish (Fixture *fixture, GstClockTime start, const gint *windows)
+{
+  g_autoptr (GPtrArray) notes = fixture_finish (fixture);
+
+  fixture_check_notes (notes, start, windows);
+}
+
 GstMessage *
 fixture_wait (Fixture *fixture, GstMessageType type)
 {

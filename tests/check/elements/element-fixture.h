@@ -62,6 +62,10 @@ void fixture_wait_windows (Fixture *fixture, guint n);
 /* Pushes EOS and pulls notes. */
 GPtrArray *fixture_finish (Fixture *fixture);
 
+/* Both: the notes must be those of the windows. */
+void fixture_check_finish (
+    Fixture *fixture, GstClockTime start, const gint *windows);
+
 /* Waits for a message of @type; (transfer full). */
 GstMessage *fixture_wait (Fixture *fixture, GstMessageType type);
 

@@ -213,7 +213,54 @@ GST_START_TEST (a_flush_mends_a_refusal)
 
 GST_END_TEST
 
+GST_START_TEST (an_unlinked_source_pad_is_an_error)
+{
+  GstElement *element = gst_element_factory_make ("mt3transcribe", NULL);
+  GstHarness *harness = gst_harness_new_with_element (element, "sink", NULL);
+  Fixture fixture = {harness, element, gst_bus_new ()};
+  gboolean ended;
+
+  gst_element_set_bus (element, fixture.bus);
+  gst_harness_set_src_caps_str (harness, FIXTURE_CAPS);
+  fixture_push_windows (&fixture, 1, 0);
+  ended = gst_harness_push_event (harness, gst_event_new_eos ());
+  fail_unless (ended);
+  fixture_expect_error (
+      &fixture, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED, "not-linked");
+  fixture_free (&fixture);
+}
+
+GST_END_TEST
+
+GST_START_TEST (downstream_that_takes_no_midi_is_an_error)
+{
+  g_auto (Fixture) fixture = fixture_new ("scripted");
+
+  gst_harness_set_sink_caps_str (fixture.harness, "audio/x-none");
+  gst_harness_set_src_caps_str (fixture.harness, FIXTURE_CAPS);
+  gst_harness_push (fixture.harness, fixture_buffer (0.5f, 1, 0));
+  fixture_expect_error (
+      &fixture, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED, "not-negotiated");
+}
+
+GST_END_TEST
+
 /* The engine */
+
+GST_START_TEST (a_missing_model_is_named)
+{
+  g_auto (Fixture) fixture = fixture_new (SCRIPT_MISSING);
+
+  gst_harness_set_src_caps_str (fixture.harness, FIXTURE_CAPS);
+  fail_unless_equals_int (
+      fixture_push_windows (&fixture, 1, 0), GST_FLOW_ERROR);
+  fixture_expect_error (&fixture, GST_RESOURCE_ERROR,
+      GST_RESOURCE_ERROR_NOT_FOUND, SCRIPT_MISSING);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_EOS));
+  fail_unless_equals_int (gst_harness_buffers_received (fixture.harness), 0);
+}
+
+GST_END_TEST
 
 static const struct {
   Mt3Error code;
@@ -279,7 +326,45 @@ GST_START_TEST (the_events_have_what_was_transcribed_before_the_engine_failed)
 
 GST_END_TEST
 
+/* The file first, then the error, and only then does upstream learn of it. */
+GST_START_TEST (what_was_transcribed_before_a_failure_is_written)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  const gint windows[] = {0, 1, 2, -1};
+  g_autoptr (GPtrArray) notes = NULL;
+
+  script.fail_at = 3;
+  fixture_push_windows (&fixture, 3, 0);
+  fixture_wait_windows (&fixture, 3);
+  fail_unless_equals_int (
+      fixture_push_windows (&fixture, 1000, fixture_windows_time (3)),
+      GST_FLOW_ERROR);
+  fail_unless_equals_int (gst_harness_buffers_in_queue (fixture.harness), 1);
+  fixture_expect_error (&fixture, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_FAILED,
+      "the device was lost");
+  notes = fixture_pull_notes (&fixture);
+  fixture_check_notes (notes, 0, windows);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_EOS));
+}
+
+GST_END_TEST
+
 /* Upstream */
+
+GST_START_TEST (audio_without_caps_is_not_negotiated)
+{
+  g_auto (Fixture) fixture = fixture_new ("scripted");
+  GstSegment segment;
+
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  gst_harness_push_event (fixture.harness, gst_event_new_stream_start ("x"));
+  gst_harness_push_event (fixture.harness, gst_event_new_segment (&segment));
+  fail_unless_equals_int (
+      gst_harness_push (fixture.harness, fixture_buffer (0.5f, 1, 0)),
+      GST_FLOW_NOT_NEGOTIATED);
+}
+
+GST_END_TEST
 
 /* Its end lies after the segment's, but its samples do not. */
 GST_START_TEST (a_buffer_that_claims_to_be_longer_is_heard)
@@ -433,11 +518,16 @@ failure_suite (void)
       tcase, downstream_may_refuse_the_last_file, 0, G_N_ELEMENTS (refusals));
   tcase_add_loop_test (
       tcase, a_flush_mends_a_refusal, 0, G_N_ELEMENTS (refusals));
+  tcase_add_test (tcase, an_unlinked_source_pad_is_an_error);
+  tcase_add_test (tcase, downstream_that_takes_no_midi_is_an_error);
+  tcase_add_test (tcase, a_missing_model_is_named);
   tcase_add_loop_test (tcase,
       the_file_has_what_was_transcribed_before_the_engine_failed, 0,
       G_N_ELEMENTS (failures));
   tcase_add_test (
       tcase, the_events_have_what_was_transcribed_before_the_engine_failed);
+  tcase_add_test (tcase, what_was_transcribed_before_a_failure_is_written);
+  tcase_add_test (tcase, audio_without_caps_is_not_negotiated);
   tcase_add_test (tcase, a_buffer_that_claims_to_be_longer_is_heard);
   tcase_add_test (tcase, a_full_disk_is_the_sinks_error);
   tcase_add_loop_test (tcase, a_disk_that_fills_up_keeps_the_last_whole_file, 0,
