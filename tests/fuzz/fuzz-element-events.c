@@ -179,10 +179,16 @@ static void
 send_other (Play *play)
 {
   guint8 how = take (&play->input);
-  GstStructure *structure = gst_structure_new_empty ("anything");
+  GstStructure *structure;
   const GstEventType types[] = {GST_EVENT_CUSTOM_DOWNSTREAM,
       GST_EVENT_CUSTOM_DOWNSTREAM_OOB, GST_EVENT_CUSTOM_DOWNSTREAM_STICKY};
 
+  if (how & 128) {
+    gst_harness_push_event (
+        play->harness, gst_event_new_segment_done (GST_FORMAT_TIME, how));
+    return;
+  }
+  structure = gst_structure_new_empty ("anything");
   gst_harness_push_event (play->harness,
       gst_event_new_custom (types[how % G_N_ELEMENTS (types)], structure));
 }
@@ -454,9 +460,12 @@ fuzz_seeds (GPtrArray *seeds)
   static const guint8 centuries[] = {0, AUDIO (SECONDS), GAP, CENTURIES,
       CENTURIES, GAP, CENTURIES, CENTURIES, GAP, CENTURIES, CENTURIES,
       AUDIO (SECONDS), AUDIO (SECONDS)};
+  static const guint8 loops[] = {1, AUDIO (SECONDS), OTHER, 128, SEGMENT, 0,
+      SECONDS, 0, 0, 0, 0, 0, 0, AUDIO (SECONDS), OTHER, 128, OTHER, 128};
 
   g_ptr_array_add (seeds, g_bytes_new_static (plain, sizeof plain));
   g_ptr_array_add (seeds, g_bytes_new_static (live, sizeof live));
   g_ptr_array_add (seeds, g_bytes_new_static (changes, sizeof changes));
   g_ptr_array_add (seeds, g_bytes_new_static (centuries, sizeof centuries));
+  g_ptr_array_add (seeds, g_bytes_new_static (loops, sizeof loops));
 }

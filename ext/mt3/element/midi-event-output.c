@@ -347,6 +347,30 @@ gst_mt3_midi_event_output_advance (
   return ret;
 }
 
+static void
+gst_mt3_midi_event_output_limit (gpointer event, gpointer last)
+{
+  GstClockTime *position = &((Event *) event)->position;
+
+  *position = MIN (*position, *(GstClockTime *) last);
+}
+
+/* At @seconds upstream's next segment may begin: all goes before that. */
+static GstFlowReturn
+gst_mt3_midi_event_output_settle (GstMt3Output *output, gdouble seconds)
+{
+  GstMt3MidiEventOutput *self = (GstMt3MidiEventOutput *) output;
+  GstClockTime last = MAX (gst_mt3_midi_event_output_position (seconds), 1) - 1;
+  GstFlowReturn ret;
+
+  g_sequence_foreach (self->events, gst_mt3_midi_event_output_limit, &last);
+  ret = gst_mt3_midi_event_output_send_until (self, GST_CLOCK_TIME_NONE);
+  if (ret == GST_FLOW_OK)
+    ret = gst_mt3_midi_event_output_pass (self, last);
+
+  return ret;
+}
+
 static GstFlowReturn
 gst_mt3_midi_event_output_finish (GstMt3Output *output, gdouble seconds)
 {
@@ -383,6 +407,7 @@ gst_mt3_midi_event_output_new (const GstMt3OutputContext *context)
       .note = gst_mt3_midi_event_output_note,
       .discont = gst_mt3_midi_event_output_discont,
       .advance = gst_mt3_midi_event_output_advance,
+      .settle = gst_mt3_midi_event_output_settle,
       .finish = gst_mt3_midi_event_output_finish,
       .free = gst_mt3_midi_event_output_free,
   };

@@ -199,6 +199,13 @@ gst_mt3_midi_file_output_advance (
   return gst_mt3_midi_file_output_push (self);
 }
 
+/* What is in the file is known when all of it is. */
+static GstFlowReturn
+gst_mt3_midi_file_output_settle (GstMt3Output *output, gdouble seconds)
+{
+  return GST_FLOW_OK;
+}
+
 static GstFlowReturn
 gst_mt3_midi_file_output_finish (GstMt3Output *output, gdouble seconds)
 {
@@ -227,6 +234,7 @@ gst_mt3_midi_file_output_new (const GstMt3OutputContext *context)
       .note = gst_mt3_midi_file_output_note,
       .discont = gst_mt3_midi_file_output_discont,
       .advance = gst_mt3_midi_file_output_advance,
+      .settle = gst_mt3_midi_file_output_settle,
       .finish = gst_mt3_midi_file_output_finish,
       .free = gst_mt3_midi_file_output_free,
   };

@@ -48,9 +48,9 @@ typedef struct {
  * GstMt3Output:
  *
  * An output embeds this as its first member. All calls come from the source
- * pad's task, with no lock held, in the order open, preroll, then note and
- * advance as the transcription goes on, finish, free. Times are in seconds from
- * the first sample.
+ * pad's task, with no lock held, in the order open, preroll, then note, advance
+ * and settle as the transcription goes on, finish, free. Times are in seconds
+ * from the first sample.
  *
  * @open: pushes the segment
  * @preroll: for live audio, once its latency is known: lets sinks preroll
@@ -62,6 +62,8 @@ typedef struct {
  *   times of GST_MT3_OUTPUT_LATE_SECONDS before that or later. @interval: how
  *   often, in nanoseconds of audio, what is provisional may be pushed; 0 is
  *   never
+ * @settle: what comes is told with times of @seconds or later, and what is
+ *   before that may be waited for: pushes it
  * @finish: no note follows, and the audio ends at @seconds; pushes what is left
  * @free: of what the output itself holds; see gst_mt3_output_free()
  */
@@ -76,6 +78,7 @@ struct _GstMt3Output {
   void (*discont) (GstMt3Output *output, gdouble seconds);
   GstFlowReturn (*advance) (
       GstMt3Output *output, gdouble seconds, GstClockTime interval);
+  GstFlowReturn (*settle) (GstMt3Output *output, gdouble seconds);
   GstFlowReturn (*finish) (GstMt3Output *output, gdouble seconds);
   void (*free) (GstMt3Output *output);
 };

@@ -121,6 +121,8 @@ gst_mt3_transcribe_change_notes (
 void
 gst_mt3_transcribe_finish_notes (GstMt3Transcribe *self)
 {
+  if (!self->decoder)
+    return;
   mt3_note_decoder_finish (self->decoder);
   mt3_note_shaper_finish (self->shaper);
 }

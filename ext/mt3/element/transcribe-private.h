@@ -58,11 +58,13 @@ typedef struct {
  * The part of the audio that one engine transcribes.
  *
  * @start: where index 0 of its windows begins, since the first sample of all
+ * @segment_done: (nullable): ended the segment, and the run before
  */
 typedef struct {
   Mt3Engine *engine;
   Mt3Stream *stream;
   GstClockTime start;
+  GstEvent *segment_done;
 } GstMt3Run;
 
 /* What transcribe-live.c knows; state lock. */
@@ -160,9 +162,10 @@ void gst_mt3_transcribe_post_error (
 /* transcribe-run.c */
 
 /* For the sink pad's thread: windows go to @engine (transfer full) from here
- * on. FALSE when the task takes nothing any more. */
-gboolean gst_mt3_transcribe_begin_run (
-    GstMt3Transcribe *self, Mt3Engine *engine, GstClockTime start);
+ * on. @segment_done: (transfer full) (nullable). FALSE when the task takes
+ * nothing any more. */
+gboolean gst_mt3_transcribe_begin_run (GstMt3Transcribe *self,
+    Mt3Engine *engine, GstClockTime start, GstEvent *segment_done);
 
 /* The same: (transfer full) (nullable): the engine of a model that was set
  * since the last run began. @agrees: only one whose windows are those of the
@@ -170,8 +173,11 @@ gboolean gst_mt3_transcribe_begin_run (
 Mt3Engine *gst_mt3_transcribe_find_new_engine (
     GstMt3Transcribe *self, gboolean agrees);
 
-/* For the task: goes on to the next run, if there is one. */
-gboolean gst_mt3_transcribe_next_run (GstMt3Transcribe *self);
+/* For the task: goes on to the next run, if there is one. @segment_done: (out)
+ * (transfer full) (nullable): the segment ends before it, and all notes have.
+ */
+gboolean gst_mt3_transcribe_next_run (
+    GstMt3Transcribe *self, GstEvent **segment_done);
 
 void gst_mt3_transcribe_flush_runs (GstMt3Transcribe *self, gboolean flushing);
 
@@ -219,6 +225,11 @@ GstFlowReturn gst_mt3_transcribe_prepare (GstMt3Transcribe *self);
 /* Once audio was taken: the last window, which need not be full. */
 GstFlowReturn gst_mt3_transcribe_push_rest (GstMt3Transcribe *self);
 
+/* The same, but other windows may follow. @segment_done (transfer full) goes
+ * out between them. */
+GstFlowReturn gst_mt3_transcribe_end_segment (
+    GstMt3Transcribe *self, GstEvent *segment_done);
+
 /* What the task has come to, when the engine takes no windows any more. */
 GstFlowReturn gst_mt3_transcribe_wait_outcome (GstMt3Transcribe *self);
 
@@ -256,7 +267,7 @@ void gst_mt3_transcribe_decode_notes (
 void gst_mt3_transcribe_change_notes (
     GstMt3Transcribe *self, const Mt3Config *config, GstClockTime start);
 
-/* Ends all notes, once there was a transcript. */
+/* Ends all notes. */
 void gst_mt3_transcribe_finish_notes (GstMt3Transcribe *self);
 
 /* Forgets all notes. */

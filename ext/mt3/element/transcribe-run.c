@@ -4,7 +4,8 @@
  *
  * Mostly there is one. When another model is set while audio flows, the next
  * window goes to the new engine: a new run begins behind the old one, whose
- * windows are all popped before the first of the new run is.
+ * windows are all popped before the first of the new run is. So it does where
+ * upstream says that a segment is done.
  */
 #include "element/debug.h"
 #include "element/transcribe-private.h"
@@ -20,6 +21,7 @@ gst_mt3_run_clear (gpointer data)
 
   mt3_stream_free (run->stream);
   mt3_engine_unref (run->engine);
+  gst_clear_event (&run->segment_done);
 }
 
 static void
@@ -42,8 +44,8 @@ gst_mt3_configs_agree (const Mt3Config *a, const Mt3Config *b)
 }
 
 gboolean
-gst_mt3_transcribe_begin_run (
-    GstMt3Transcribe *self, Mt3Engine *engine, GstClockTime start)
+gst_mt3_transcribe_begin_run (GstMt3Transcribe *self, Mt3Engine *engine,
+    GstClockTime start, GstEvent *segment_done)
 {
   GstMt3Run *run = g_atomic_rc_box_new0 (GstMt3Run), *before = self->run;
   gboolean live = gst_mt3_transcribe_begin_live (self, engine);
@@ -54,6 +56,7 @@ gst_mt3_transcribe_begin_run (
       gst_mt3_transcribe_decoding (self, mt3_engine_config (engine));
   run->engine = engine;
   run->start = start;
+  run->segment_done = segment_done;
   run->stream =
       mt3_stream_new (engine, &self->decoding, live ? GST_MT3_LIVE_WINDOWS : 0);
   self->run = run;
@@ -88,23 +91,26 @@ gst_mt3_transcribe_find_new_engine (GstMt3Transcribe *self, gboolean agrees)
 }
 
 gboolean
-gst_mt3_transcribe_next_run (GstMt3Transcribe *self)
+gst_mt3_transcribe_next_run (GstMt3Transcribe *self, GstEvent **segment_done)
 {
   GstMt3Run *old = NULL, *next = NULL;
 
   g_mutex_lock (&self->lock);
   if (self->runs.length > 1) {
     old = g_queue_pop_head (&self->runs);
-    next = g_queue_peek_head (&self->runs);
+    self->popped = next = g_queue_peek_head (&self->runs);
   }
   g_mutex_unlock (&self->lock);
   if (!next)
     return FALSE;
 
-  GST_INFO_OBJECT (self, "another model from %" GST_TIME_FORMAT " on",
-      GST_TIME_ARGS (next->start));
-  if (!gst_mt3_configs_agree (
-          mt3_engine_config (old->engine), mt3_engine_config (next->engine)))
+  GST_INFO_OBJECT (self, "another %s from %" GST_TIME_FORMAT " on",
+      next->segment_done ? "segment" : "model", GST_TIME_ARGS (next->start));
+  *segment_done = g_steal_pointer (&next->segment_done);
+  if (*segment_done)
+    gst_mt3_transcribe_finish_notes (self);
+  if (*segment_done || !gst_mt3_configs_agree (mt3_engine_config (old->engine),
+                           mt3_engine_config (next->engine)))
     gst_mt3_transcribe_change_notes (
         self, mt3_engine_config (next->engine), next->start);
   gst_mt3_run_unref (old);
@@ -139,9 +145,11 @@ gst_mt3_transcribe_forget_runs (GstMt3Transcribe *self, guint n_kept)
     g_mutex_lock (&self->lock);
   }
   self->popped = NULL;
-  if (self->runs.length == 0)
+  if (self->runs.length == 0) {
     self->run = NULL;
-  else
+  } else {
     self->run->start = 0;
+    gst_clear_event (&self->run->segment_done);
+  }
   g_mutex_unlock (&self->lock);
 }

@@ -170,6 +170,25 @@ gst_mt3_transcribe_handle_segment (GstMt3Transcribe *self, GstEvent *event)
   return TRUE;
 }
 
+static void
+gst_mt3_transcribe_queue_event (GstMt3Transcribe *self, GstEvent *event)
+{
+  g_mutex_lock (&self->lock);
+  g_queue_push_tail (&self->events, event);
+  g_mutex_unlock (&self->lock);
+}
+
+/* Applications take it for all that there is of the segment: it comes after the
+ * notes. */
+static void
+gst_mt3_transcribe_handle_segment_done (GstMt3Transcribe *self, GstEvent *event)
+{
+  if (self->run)
+    gst_mt3_transcribe_end_segment (self, event);
+  else
+    gst_mt3_transcribe_queue_event (self, event);
+}
+
 /* What describes the audio's coding is not true of a MIDI file. */
 static void
 gst_mt3_transcribe_handle_tags (GstMt3Transcribe *self, GstEvent *event)
@@ -273,14 +292,6 @@ gst_mt3_transcribe_handle_flush_stop (GstMt3Transcribe *self, GstEvent *event)
   gst_mt3_transcribe_restart (self);
 }
 
-static void
-gst_mt3_transcribe_queue_event (GstMt3Transcribe *self, GstEvent *event)
-{
-  g_mutex_lock (&self->lock);
-  g_queue_push_tail (&self->events, event);
-  g_mutex_unlock (&self->lock);
-}
-
 static gboolean
 gst_mt3_transcribe_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
 {
@@ -304,6 +315,9 @@ gst_mt3_transcribe_sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
     case GST_EVENT_SEGMENT:
       ret = gst_mt3_transcribe_handle_segment (self, event);
       break;
+    case GST_EVENT_SEGMENT_DONE:
+      gst_mt3_transcribe_handle_segment_done (self, event);
+      return TRUE;
     case GST_EVENT_TAG:
       gst_mt3_transcribe_handle_tags (self, event);
       break;

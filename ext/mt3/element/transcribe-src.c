@@ -374,12 +374,28 @@ gst_mt3_transcribe_complete (GstMt3Transcribe *self)
   return GST_FLOW_EOS;
 }
 
+/* The segment is over: what was heard in it is told before that is. @done:
+ * (transfer full) */
+static GstFlowReturn
+gst_mt3_transcribe_push_segment_done (GstMt3Transcribe *self, GstEvent *done)
+{
+  gdouble seconds = gst_mt3_transcribe_seconds (self->popped, 0);
+  GstFlowReturn ret;
+
+  gst_mt3_transcribe_post_notes (self, seconds, seconds);
+  ret = self->output->settle (self->output, seconds);
+  gst_pad_push_event (self->srcpad, done);
+
+  return gst_mt3_transcribe_report (self, ret);
+}
+
 /* Takes the next transcript, or the end. Whatever comes back but OK has been
  * made known to the application. */
 static GstFlowReturn
 gst_mt3_transcribe_step (GstMt3Transcribe *self)
 {
   g_autoptr (Mt3Transcript) transcript = NULL;
+  GstEvent *segment_done = NULL;
   GError *error = NULL;
   Mt3Flow flow = MT3_FLOW_END;
 
@@ -390,9 +406,11 @@ gst_mt3_transcribe_step (GstMt3Transcribe *self)
       return gst_mt3_transcribe_report (
           self, gst_mt3_transcribe_handle_transcript (self, transcript));
     case MT3_FLOW_END:
-      if (gst_mt3_transcribe_next_run (self))
+      if (!gst_mt3_transcribe_next_run (self, &segment_done))
+        return gst_mt3_transcribe_complete (self);
+      if (!segment_done)
         return GST_FLOW_OK;
-      return gst_mt3_transcribe_complete (self);
+      return gst_mt3_transcribe_push_segment_done (self, segment_done);
     case MT3_FLOW_ERROR:
       return gst_mt3_transcribe_salvage (self, error);
     default:

@@ -172,7 +172,8 @@ gst_mt3_transcribe_follow_model (GstMt3Transcribe *self)
 {
   Mt3Engine *engine = gst_mt3_transcribe_find_new_engine (self, TRUE);
 
-  if (engine && !gst_mt3_transcribe_begin_run (self, engine, self->run->start))
+  if (engine &&
+      !gst_mt3_transcribe_begin_run (self, engine, self->run->start, NULL))
     return gst_mt3_transcribe_wait_outcome (self);
 
   return GST_FLOW_OK;
@@ -211,10 +212,10 @@ gst_mt3_transcribe_take_samples (
 }
 
 /* Makes what cuts audio into windows as @engine (transfer full) wants them, and
- * lets it have those from @start on. */
+ * lets it have those from @start on. @segment_done: as above. */
 static GstFlowReturn
-gst_mt3_transcribe_open_run (
-    GstMt3Transcribe *self, Mt3Engine *engine, GstClockTime start)
+gst_mt3_transcribe_open_run (GstMt3Transcribe *self, Mt3Engine *engine,
+    GstClockTime start, GstEvent *segment_done)
 {
   const Mt3Config *config = mt3_engine_config (engine);
 
@@ -226,7 +227,7 @@ gst_mt3_transcribe_open_run (
   self->info_changed = TRUE;
   self->windows_skipped = 0;
   self->silent_samples = 0;
-  if (!gst_mt3_transcribe_begin_run (self, engine, start))
+  if (!gst_mt3_transcribe_begin_run (self, engine, start, segment_done))
     return gst_mt3_transcribe_wait_outcome (self);
 
   return GST_FLOW_OK;
@@ -241,7 +242,7 @@ gst_mt3_transcribe_open_first_run (GstMt3Transcribe *self)
 
   if (ret != GST_FLOW_OK)
     return ret;
-  return gst_mt3_transcribe_open_run (self, engine, 0);
+  return gst_mt3_transcribe_open_run (self, engine, 0, NULL);
 }
 
 /* The last window of a run, which need not be full. */
@@ -253,26 +254,51 @@ gst_mt3_transcribe_push_last (GstMt3Transcribe *self)
   return window ? gst_mt3_transcribe_push_window (self, window) : GST_FLOW_OK;
 }
 
-/* The same for a model whose windows are others: the one before gets what there
- * is of its last window. */
+GstFlowReturn
+gst_mt3_transcribe_push_rest (GstMt3Transcribe *self)
+{
+  GstFlowReturn ret = gst_mt3_audio_input_drain (self->input);
+
+  if (ret != GST_FLOW_OK)
+    return ret;
+  return gst_mt3_transcribe_push_last (self);
+}
+
+/* Another run begins here, the one before gets what there is of its last
+ * window. @engine: (transfer full); @segment_done: as above. */
+static GstFlowReturn
+gst_mt3_transcribe_cut_run (
+    GstMt3Transcribe *self, Mt3Engine *engine, GstEvent *segment_done)
+{
+  GstFlowReturn ret = gst_mt3_audio_input_drain (self->input);
+  GstClockTime start = gst_mt3_transcribe_position (self);
+
+  if (ret == GST_FLOW_OK)
+    ret = gst_mt3_transcribe_push_last (self);
+  if (ret == GST_FLOW_OK)
+    return gst_mt3_transcribe_open_run (self, engine, start, segment_done);
+  mt3_engine_unref (engine);
+  gst_clear_event (&segment_done);
+
+  return ret;
+}
+
+/* For a model whose windows are others. */
 static GstFlowReturn
 gst_mt3_transcribe_open_other_run (GstMt3Transcribe *self)
 {
   Mt3Engine *engine = gst_mt3_transcribe_find_new_engine (self, FALSE);
-  GstClockTime start;
-  GstFlowReturn ret;
 
   if (!engine)
     return GST_FLOW_OK;
-  ret = gst_mt3_audio_input_drain (self->input);
-  start = gst_mt3_transcribe_position (self);
-  if (ret == GST_FLOW_OK)
-    ret = gst_mt3_transcribe_push_last (self);
-  if (ret == GST_FLOW_OK)
-    return gst_mt3_transcribe_open_run (self, engine, start);
-  mt3_engine_unref (engine);
+  return gst_mt3_transcribe_cut_run (self, engine, NULL);
+}
 
-  return ret;
+GstFlowReturn
+gst_mt3_transcribe_end_segment (GstMt3Transcribe *self, GstEvent *segment_done)
+{
+  return gst_mt3_transcribe_cut_run (
+      self, mt3_engine_ref (self->run->engine), segment_done);
 }
 
 GstFlowReturn
@@ -291,14 +317,4 @@ gst_mt3_transcribe_prepare (GstMt3Transcribe *self)
     ret = gst_mt3_audio_input_set_info (self->input, &self->info);
   }
   return ret;
-}
-
-GstFlowReturn
-gst_mt3_transcribe_push_rest (GstMt3Transcribe *self)
-{
-  GstFlowReturn ret = gst_mt3_audio_input_drain (self->input);
-
-  if (ret != GST_FLOW_OK)
-    return ret;
-  return gst_mt3_transcribe_push_last (self);
 }

@@ -324,6 +324,7 @@ mt3_note_decoder_change_model (
 {
   set_model (decoder, config, start);
   mt3_note_decoder_interrupt (decoder, 0);
+  decoder->now = start;
   decoder->velocity = INITIAL_VELOCITY;
   decoder->program = 0;
 }

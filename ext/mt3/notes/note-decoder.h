@@ -32,9 +32,9 @@ typedef struct {
  * @ended: FALSE at the onset, TRUE at the end
  *
  * Onsets and ends come in the order the reference decodes them. Onsets never
- * go back in time. Ends may lie ahead of the reports that follow: a drum ends
- * 10 ms after its onset, and so does a note that is ended sooner. The callback
- * must not call the decoder.
+ * go back in time, but for mt3_note_decoder_change_model(). Ends may lie ahead
+ * of the reports that follow: a drum ends 10 ms after its onset, and so does a
+ * note that is ended sooner. The callback must not call the decoder.
  */
 typedef void (*Mt3NoteCallback) (
     const Mt3Note *note, gboolean ended, gpointer user_data);
@@ -83,9 +83,11 @@ void mt3_note_decoder_interrupt (Mt3NoteDecoder *decoder, guint64 index);
 /**
  * mt3_note_decoder_change_model:
  * @config: of the model that wrote the windows that are pushed from now on
- * @start: when window 0 of them begins, in seconds, not before any end so far
+ * @start: when window 0 of them begins, in seconds
  *
- * Ends what sounds there. Ids and statistics go on.
+ * Ends what sounds there. Ids and statistics go on, and so does time from
+ * @start, though the window before, which was cut there, may have told of
+ * later.
  */
 void mt3_note_decoder_change_model (
     Mt3NoteDecoder *decoder, const Mt3Config *config, gdouble start);

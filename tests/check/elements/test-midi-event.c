@@ -398,6 +398,27 @@ GST_START_TEST (another_segment_comes_before_its_messages)
 
 GST_END_TEST
 
+/* Even what was told with later times. */
+GST_START_TEST (what_is_settled_stays_in_its_segment)
+{
+  open_output (TRUE);
+  anchor (0, GST_SECOND);
+  segment.base = 2 * GST_SECOND;
+  anchor (2 * GST_SECOND, 100 * GST_SECOND);
+  begin (1, 60, 1.9);
+  end (1, 60, 1.9, 2.3);
+  fail_unless_equals_int (output->settle (output, 2.0), GST_FLOW_OK);
+  fail_unless_equals_clocktime (
+      GST_BUFFER_PTS (message (2)), 3 * GST_SECOND - 1);
+  for (guint i = 1; i < sent->len; i++)
+    fail_unless (GST_IS_BUFFER (g_ptr_array_index (sent, i)));
+  begin (2, 60, 2.0);
+  finish (2.1);
+  fail_unless_equals_clocktime (GST_BUFFER_PTS (message (3)), 100 * GST_SECOND);
+}
+
+GST_END_TEST
+
 /* Upstream's clock is found to be 50 ms behind the samples. */
 GST_START_TEST (timestamps_never_go_back)
 {
@@ -501,6 +522,7 @@ midi_event_suite (void)
   tcase_add_test (tcase, without_ticks_gaps_fill_the_time);
   tcase_add_test (tcase, the_segment_is_upstreams);
   tcase_add_test (tcase, another_segment_comes_before_its_messages);
+  tcase_add_test (tcase, what_is_settled_stays_in_its_segment);
   tcase_add_test (tcase, timestamps_never_go_back);
   tcase_add_test (
       tcase, the_first_message_and_the_one_after_a_loss_are_disconts);

@@ -457,6 +457,24 @@ START_TEST (test_another_model_begins_where_it_is_told)
 }
 END_TEST
 
+/* What the last window before says of later takes nothing from the next. */
+START_TEST (test_another_model_begins_where_the_window_is_cut)
+{
+  g_autoptr (Mt3NoteDecoder) decoder =
+      mt3_note_decoder_new (&multitrack, NULL, NULL);
+  g_autofree gchar *notes = NULL;
+
+  push_text (decoder, &multitrack, 0, TRUE,
+      "tie " ON "shift:100 pitch:60 shift:150 pitch:61");
+  mt3_note_decoder_change_model (decoder, &multitrack, 1.2);
+  push_text (decoder, &multitrack, 0, TRUE,
+      "tie " ON "pitch:62 shift:20 " OFF "pitch:62");
+  notes = describe_notes (decoder);
+  ck_assert_str_eq (notes, "1.00-1.50 60@0 127, 1.50-1.51 61@0 127, "
+                           "1.20-1.40 62@0 127");
+}
+END_TEST
+
 /* The last note of a window may lie after the next window's rounded start. */
 START_TEST (test_silence_does_not_go_back_in_time)
 {
@@ -645,6 +663,7 @@ main (void)
   tcase_add_test (
       tcase, test_an_interruption_ends_what_sounds_and_is_no_window);
   tcase_add_test (tcase, test_another_model_begins_where_it_is_told);
+  tcase_add_test (tcase, test_another_model_begins_where_the_window_is_cut);
   tcase_add_test (tcase, test_silence_does_not_go_back_in_time);
   tcase_add_loop_test (tcase,
       test_notes_of_programs_that_are_not_allowed_are_invalid, 0,
