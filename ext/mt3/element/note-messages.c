@@ -128,7 +128,13 @@ gst_mt3_note_messages_take (
       gst_mt3_note_messages_time (
           messages, from, gst_segment_to_running_time_full),
       (GstClockTime) llround ((to - from) * GST_SECOND), messages->notes);
-  g_ptr_array_set_size (messages->notes, 0);
+  gst_mt3_note_messages_skip (messages);
 
   return message;
+}
+
+void
+gst_mt3_note_messages_skip (GstMt3NoteMessages *messages)
+{
+  g_ptr_array_set_size (messages->notes, 0);
 }

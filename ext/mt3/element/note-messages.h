@@ -33,4 +33,7 @@ void gst_mt3_note_messages_add (
 GstMessage *gst_mt3_note_messages_take (
     GstMt3NoteMessages *messages, GstObject *src, gdouble from, gdouble to);
 
+/* Forgets what the next message would tell: nobody wants it. */
+void gst_mt3_note_messages_skip (GstMt3NoteMessages *messages);
+
 G_END_DECLS

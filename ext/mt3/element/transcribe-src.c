@@ -216,17 +216,20 @@ gst_mt3_transcribe_count (
 static void
 gst_mt3_transcribe_post_notes (GstMt3Transcribe *self, gdouble from, gdouble to)
 {
-  GstMessage *message =
-      gst_mt3_note_messages_take (self->messages, GST_OBJECT (self), from, to);
+  GstMessage *message;
   gboolean wanted;
 
   GST_OBJECT_LOCK (self);
   wanted = self->settings.post_messages;
   GST_OBJECT_UNLOCK (self);
-  if (message && wanted)
+  if (!wanted) {
+    gst_mt3_note_messages_skip (self->messages);
+    return;
+  }
+  message =
+      gst_mt3_note_messages_take (self->messages, GST_OBJECT (self), from, to);
+  if (message)
     gst_element_post_message (GST_ELEMENT (self), message);
-  else
-    gst_clear_message (&message);
 }
 
 /* Where frame @frame of the run lies in the audio. */
