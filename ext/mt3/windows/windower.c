@@ -84,14 +84,22 @@ copy_samples (Mt3Window *window, gsize at, const gfloat *samples, gsize n)
 }
 
 static void
+add_silence (Mt3Window *window, gsize at, gsize n)
+{
+  memset (window->samples + at, 0, n * sizeof (gfloat));
+}
+
+static void
 ensure_window (Mt3Windower *self)
 {
   if (self->window != NULL)
     return;
   self->window =
-      g_malloc0 (sizeof (Mt3Window) + self->window_samples * sizeof (gfloat));
-  self->window->index = self->index;
-  self->window->n_frames = self->window_frames;
+      g_malloc (sizeof (Mt3Window) + self->window_samples * sizeof (gfloat));
+  *self->window = (Mt3Window){
+      .index = self->index,
+      .n_frames = self->window_frames,
+  };
 }
 
 gsize
@@ -104,6 +112,8 @@ mt3_windower_push (Mt3Windower *self, const gfloat *samples, gsize n_samples)
   ensure_window (self);
   if (samples != NULL)
     copy_samples (self->window, self->filled, samples, n);
+  else
+    add_silence (self->window, self->filled, n);
   self->filled += n;
   return n;
 }
@@ -129,6 +139,7 @@ mt3_windower_finish (Mt3Windower *self)
     return NULL;
   ensure_window (self);
   last = g_steal_pointer (&self->window);
+  add_silence (last, self->filled, self->window_samples - self->filled);
   /* One frame more than are full: the reference pads by hop - n % hop, which
    * is a whole frame when n is a multiple. */
   last->n_frames = self->filled / self->hop_length + 1;
