@@ -5,6 +5,7 @@
 #include "midi/midi-writer.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TICKS_PER_SECOND (MT3_MIDI_DIVISION * (1000000.0 / MT3_MIDI_TEMPO_US))
@@ -19,52 +20,64 @@ enum {
   META_TEMPO = 0x51,
 };
 
-/* A note on the file's clock. */
+/* A note on the file's clock. @place: what orders notes first, as a number, so
+ * that sorting is fast: instrument, key, onset. */
 typedef struct {
-  guint instrument; /* its program, or DRUMS */
-  guint32 onset;
+  guint64 place;
   guint32 end;
   const Mt3Note *note;
 } TimedNote;
 
-#define DRUMS 128
+#define DRUMS 128 /* an instrument, after the programs */
 
-typedef struct {
-  guint32 tick;
-  gboolean on;
-  const Mt3Note *note;
-} Event;
+static guint64
+make_place (guint instrument, guint key, guint32 onset)
+{
+  return (guint64) instrument << 48 | (guint64) key << 32 | onset;
+}
+
+static guint
+instrument_of (const TimedNote *timed)
+{
+  return timed->place >> 48;
+}
+
+static guint32
+onset_of (const TimedNote *timed)
+{
+  return (guint32) timed->place;
+}
 
 #define ORDER(a, b) (((a) > (b)) - ((a) < (b)))
 
-/* By instrument and key, then time; complete, so that the order of the
- * caller's array never shows in the file. */
+/* Complete, so that the order of the caller's array never shows in the file. */
 static gint
 compare_notes (gconstpointer a, gconstpointer b)
 {
   const TimedNote *x = a, *y = b;
-  gint order = ORDER (x->instrument, y->instrument);
 
-  if (order == 0)
-    order = ORDER (x->note->pitch, y->note->pitch);
-  if (order == 0)
-    order = ORDER (x->onset, y->onset);
-  if (order == 0)
-    order = ORDER (x->end, y->end);
-  if (order == 0)
-    order = ORDER (x->note->velocity, y->note->velocity);
-  return order;
+  if (x->place != y->place)
+    return ORDER (x->place, y->place);
+  if (x->end != y->end)
+    return ORDER (x->end, y->end);
+  return ORDER (x->note->velocity, y->note->velocity);
 }
 
-/* By time, ends before onsets. What is equal in that keeps the order of
- * compare_notes(): g_array_sort() is stable. */
+/* When a note of an instrument begins or ends, as a number, so that sorting is
+ * fast: the tick, then whether it begins (ends come first), then which of the
+ * instrument's notes it is. */
+static guint64
+make_event (guint32 tick, gboolean on, guint32 note)
+{
+  return (guint64) tick << 33 | (guint64) on << 32 | note;
+}
+
 static gint
 compare_events (gconstpointer a, gconstpointer b)
 {
-  const Event *x = a, *y = b;
-  gint order = ORDER (x->tick, y->tick);
+  guint64 x = *(const guint64 *) a, y = *(const guint64 *) b;
 
-  return order != 0 ? order : ORDER (x->on, y->on);
+  return ORDER (x, y);
 }
 
 static guint32
@@ -81,8 +94,8 @@ time_note (const Mt3Note *note)
   guint32 end = isnan (note->offset) ? onset : ticks (note->offset);
 
   return (TimedNote){
-      .instrument = note->is_drum ? DRUMS : note->program,
-      .onset = onset,
+      .place = make_place (
+          note->is_drum ? DRUMS : note->program, note->pitch, onset),
       .end = MAX (end, onset + 1),
       .note = note,
   };
@@ -113,11 +126,10 @@ cut_overlaps (GArray *notes)
     const TimedNote *next = &g_array_index (notes, TimedNote, i);
     TimedNote *timed = &g_array_index (notes, TimedNote, i - 1);
 
-    if (timed->instrument != next->instrument ||
-        timed->note->pitch != next->note->pitch)
+    if (timed->place >> 32 != next->place >> 32)
       next_onset = G_MAXUINT32;
-    else if (timed->onset != next->onset)
-      next_onset = next->onset;
+    else if (timed->place != next->place)
+      next_onset = onset_of (next);
     timed->end = MIN (timed->end, next_onset);
   }
 }
@@ -132,10 +144,11 @@ time_notes (const Mt3Note *notes, guint n_notes)
     TimedNote note = time_note (&notes[i]);
     g_array_append_val (timed, note);
   }
+  if (n_notes == 0)
+    return timed;
   end_sounding (timed);
-  g_array_sort (timed, compare_notes);
-  if (n_notes > 0)
-    cut_overlaps (timed);
+  qsort (timed->data, n_notes, sizeof (TimedNote), compare_notes);
+  cut_overlaps (timed);
   return timed;
 }
 
@@ -152,15 +165,27 @@ put_u16 (GByteArray *file, guint16 value)
   g_byte_array_append (file, (const guint8 *) &value, sizeof value);
 }
 
-/* A variable-length quantity: seven bits a byte, the highest first. */
+/* A variable-length quantity: seven bits a byte, the highest first. Returns how
+ * many of the four @bytes it takes. */
+static guint
+encode_quantity (guint32 value, guint8 *bytes)
+{
+  guint n = 0;
+
+  for (guint shift = 21; shift > 0; shift -= 7) {
+    if (value >> shift)
+      bytes[n++] = 0x80 | (value >> shift & 0x7f);
+  }
+  bytes[n++] = value & 0x7f;
+  return n;
+}
+
 static void
 put_quantity (GByteArray *file, guint32 value)
 {
-  for (guint shift = 21; shift > 0; shift -= 7) {
-    if (value >> shift)
-      put_byte (file, 0x80 | (value >> shift & 0x7f));
-  }
-  put_byte (file, value & 0x7f);
+  guint8 bytes[4];
+
+  g_byte_array_append (file, bytes, encode_quantity (value, bytes));
 }
 
 /* A meta event right after the event before. */
@@ -227,25 +252,26 @@ static void
 put_notes (
     GByteArray *file, const TimedNote *notes, guint n_notes, guint channel)
 {
-  g_autoptr (GArray) events =
-      g_array_sized_new (FALSE, FALSE, sizeof (Event), 2 * n_notes);
+  gsize n_events = 2 * (gsize) n_notes;
+  g_autofree guint64 *events = g_new (guint64, n_events);
   guint32 now = 0;
 
   for (guint i = 0; i < n_notes; i++) {
-    Event both[] = {{notes[i].onset, TRUE, notes[i].note},
-        {notes[i].end, FALSE, notes[i].note}};
-    g_array_append_vals (events, both, G_N_ELEMENTS (both));
+    events[2 * i] = make_event (onset_of (&notes[i]), TRUE, i);
+    events[2 * i + 1] = make_event (notes[i].end, FALSE, i);
   }
-  g_array_sort (events, compare_events);
+  qsort (events, n_events, sizeof *events, compare_events);
 
-  for (guint i = 0; i < events->len; i++) {
-    const Event *event = &g_array_index (events, Event, i);
-    guint8 message[3];
+  for (gsize i = 0; i < n_events; i++) {
+    guint32 tick = events[i] >> 33;
+    gboolean on = events[i] >> 32 & 1;
+    guint8 bytes[4 + 3];
+    guint n = encode_quantity (tick - now, bytes);
 
-    put_quantity (file, event->tick - now);
-    mt3_midi_note_message (event->note, channel, event->on, message);
-    g_byte_array_append (file, message, sizeof message);
-    now = event->tick;
+    mt3_midi_note_message (
+        notes[(guint32) events[i]].note, channel, on, bytes + n);
+    g_byte_array_append (file, bytes, n + 3);
+    now = tick;
   }
 }
 
@@ -273,11 +299,11 @@ put_instrument (GByteArray *file, const TimedNote *notes, guint n_notes,
 static guint
 instrument_length (const GArray *notes, guint first)
 {
-  guint instrument = g_array_index (notes, TimedNote, first).instrument;
+  guint instrument = instrument_of (&g_array_index (notes, TimedNote, first));
   guint end = first + 1;
 
   while (end < notes->len &&
-         g_array_index (notes, TimedNote, end).instrument == instrument)
+         instrument_of (&g_array_index (notes, TimedNote, end)) == instrument)
     end++;
   return end - first;
 }
@@ -292,7 +318,7 @@ put_instruments (GByteArray *file, const GArray *notes, gboolean with_ports)
     guint channel = MT3_MIDI_DRUM_CHANNEL, port = 0;
 
     n = instrument_length (notes, i);
-    if (first->instrument != DRUMS) {
+    if (instrument_of (first) != DRUMS) {
       channel = n_pitched % CHANNELS_PER_PORT;
       if (channel >= MT3_MIDI_DRUM_CHANNEL)
         channel++;
@@ -310,7 +336,7 @@ mt3_midi_write (const Mt3Note *notes, guint n_notes, const gchar *title)
   guint n_pitched = 0, n_drums = 0;
 
   for (guint i = 0; i < timed->len; i += instrument_length (timed, i)) {
-    if (g_array_index (timed, TimedNote, i).instrument == DRUMS)
+    if (instrument_of (&g_array_index (timed, TimedNote, i)) == DRUMS)
       n_drums++;
     else
       n_pitched++;
