@@ -53,7 +53,25 @@ note_id (const Mt3Note *note)
 
 /* Queue */
 
+/* Numbers the notes anew: those that are left out leave no gaps. */
 static void
+tell (Mt3NoteShaper *self, const Mt3Note *note, gboolean ended)
+{
+  Mt3Note numbered = *note;
+
+  if (ended) {
+    gpointer number = NULL;
+
+    g_hash_table_steal_extended (self->numbers, note_id (note), NULL, &number);
+    numbered.id = GPOINTER_TO_UINT (number);
+  } else {
+    numbered.id = ++self->last_id;
+    g_hash_table_insert (self->numbers, note_id (note), note_id (&numbered));
+  }
+  self->callback (&numbered, ended, self->user_data);
+}
+
+static Report *
 queue_report (Mt3NoteShaper *self, const Mt3Note *note, gboolean ended)
 {
   Report *report = g_new0 (Report, 1);
@@ -61,14 +79,24 @@ queue_report (Mt3NoteShaper *self, const Mt3Note *note, gboolean ended)
   report->note = *note;
   report->ended = ended;
   g_queue_push_tail (&self->reports, report);
+  return report;
+}
+
+/* Tells it at once if nothing waits before it. */
+static void
+report (Mt3NoteShaper *self, const Mt3Note *note, gboolean ended)
+{
+  if (self->reports.length == 0)
+    tell (self, note, ended);
+  else
+    queue_report (self, note, ended);
 }
 
 static void
 queue_undecided (Mt3NoteShaper *self, ShapedNote *shaped)
 {
-  queue_report (self, &shaped->note, FALSE);
+  queue_report (self, &shaped->note, FALSE)->undecided = shaped;
   shaped->onset = self->reports.tail;
-  ((Report *) shaped->onset->data)->undecided = shaped;
 }
 
 static void
@@ -97,23 +125,6 @@ is_long_enough (
   return until - shaped->note.onset >= self->min_duration - ROUNDING;
 }
 
-/* Numbers the notes anew: those that are left out leave no gaps. */
-static void
-tell (Mt3NoteShaper *self, Report *report)
-{
-  gpointer decoded_id = note_id (&report->note);
-
-  if (report->ended) {
-    report->note.id =
-        GPOINTER_TO_UINT (g_hash_table_lookup (self->numbers, decoded_id));
-    g_hash_table_remove (self->numbers, decoded_id);
-  } else {
-    report->note.id = ++self->last_id;
-    g_hash_table_insert (self->numbers, decoded_id, note_id (&report->note));
-  }
-  self->callback (&report->note, report->ended, self->user_data);
-}
-
 static void
 release_decided (Mt3NoteShaper *self)
 {
@@ -121,7 +132,7 @@ release_decided (Mt3NoteShaper *self)
 
   while ((report = g_queue_peek_head (&self->reports)) && !report->undecided) {
     g_queue_pop_head (&self->reports);
-    tell (self, report);
+    tell (self, &report->note, report->ended);
     g_free (report);
   }
 }
@@ -139,7 +150,7 @@ end_shaped (Mt3NoteShaper *self, ShapedNote *shaped, gdouble offset)
     return;
   }
   decide (shaped);
-  queue_report (self, &shaped->note, TRUE);
+  report (self, &shaped->note, TRUE);
 }
 
 static void
@@ -153,9 +164,10 @@ begin_shaped (Mt3NoteShaper *self, const Mt3Note *note)
     shaped = g_new0 (ShapedNote, 1);
     shaped->note = *note;
     g_hash_table_insert (self->by_key, note_key (note), shaped);
-    queue_undecided (self, shaped);
-    if (self->min_duration <= 0.0)
-      decide (shaped);
+    if (self->min_duration > 0.0)
+      queue_undecided (self, shaped);
+    else
+      report (self, note, FALSE);
   }
   shaped->n_sources++;
   g_hash_table_insert (self->by_id, note_id (note), shaped);
@@ -164,11 +176,12 @@ begin_shaped (Mt3NoteShaper *self, const Mt3Note *note)
 static void
 end_source (Mt3NoteShaper *self, const Mt3Note *note)
 {
-  ShapedNote *shaped = g_hash_table_lookup (self->by_id, note_id (note));
+  gpointer source;
+  ShapedNote *shaped;
 
-  if (!shaped)
+  if (!g_hash_table_steal_extended (self->by_id, note_id (note), NULL, &source))
     return;
-  g_hash_table_remove (self->by_id, note_id (note));
+  shaped = source;
   shaped->last_offset = MAX (shaped->last_offset, note->offset);
   if (--shaped->n_sources > 0)
     return;
@@ -199,7 +212,7 @@ mt3_note_shaper_note (const Mt3Note *note, gboolean ended, gpointer shaper)
 
   if (note->is_drum) {
     if (reshape (self, &shaped))
-      queue_report (self, &shaped, ended);
+      report (self, &shaped, ended);
   } else if (ended) {
     end_source (self, note);
   } else if (reshape (self, &shaped)) {
