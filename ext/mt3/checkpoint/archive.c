@@ -5,6 +5,10 @@
 #include "checkpoint/t5x.h"
 #include "error.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 /* A Hugging Face config.json is 1 to 2 kB. */
 #define CONFIG_MAX_BYTES (64 * 1024)
 
@@ -115,20 +119,46 @@ mt3_shape_to_string (guint n_dims, const gsize *shape)
   return g_string_free (text, FALSE);
 }
 
+/* To open a pipe is to wait for somebody who writes into it, and a device may
+ * do anything. */
+static int
+open_file (const gchar *path, GError **error)
+{
+  int fd, reason;
+
+  if (g_file_test (path, G_FILE_TEST_EXISTS) &&
+      !g_file_test (path, G_FILE_TEST_IS_REGULAR)) {
+    g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT, "%s is not a file", path);
+    return -1;
+  }
+  fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd >= 0)
+    return fd;
+  reason = errno;
+  g_set_error (error, MT3_ERROR,
+      reason == ENOENT ? MT3_ERROR_NOT_FOUND : MT3_ERROR_IO,
+      "%s cannot be opened: %s", path, g_strerror (reason));
+  return -1;
+}
+
 GBytes *
 mt3_archive_map_file (const gchar *path, GError **error)
 {
   g_autoptr (GError) cause = NULL;
-  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, &cause);
-  Mt3Error code = MT3_ERROR_IO;
+  g_autoptr (GMappedFile) file = NULL;
+  int fd = open_file (path, error);
 
+  if (fd < 0)
+    return NULL;
+  file = g_mapped_file_new_from_fd (fd, FALSE, &cause);
+  (void) close (fd);
   if (file != NULL)
     return g_mapped_file_get_bytes (file);
-  if (g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-    code = MT3_ERROR_NOT_FOUND;
-  else if (g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOMEM))
-    code = MT3_ERROR_MEMORY;
-  g_set_error (error, MT3_ERROR, code, "%s", cause->message);
+  g_set_error (error, MT3_ERROR,
+      g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOMEM)
+          ? MT3_ERROR_MEMORY
+          : MT3_ERROR_IO,
+      "%s: %s", path, cause->message);
   return NULL;
 }
 
@@ -137,12 +167,11 @@ static gchar *
 read_config (const gchar *folder)
 {
   g_autofree gchar *path = g_build_filename (folder, "config.json", NULL);
-  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, NULL);
+  g_autoptr (GBytes) file = mt3_archive_map_file (path, NULL);
 
-  if (file == NULL || g_mapped_file_get_length (file) > CONFIG_MAX_BYTES)
+  if (file == NULL || g_bytes_get_size (file) > CONFIG_MAX_BYTES)
     return NULL;
-  return g_strndup (
-      g_mapped_file_get_contents (file), g_mapped_file_get_length (file));
+  return g_strndup (g_bytes_get_data (file, NULL), g_bytes_get_size (file));
 }
 
 Mt3Archive *
@@ -157,6 +186,13 @@ mt3_archive_read (const gchar *path, GError **error)
     g_set_error (error, MT3_ERROR, MT3_ERROR_NOT_FOUND,
         "%s does not exist: give a T5X checkpoint directory, a .safetensors or "
         "a .pth file",
+        path);
+    return NULL;
+  }
+  if (!is_folder && !g_file_test (path, G_FILE_TEST_IS_REGULAR)) {
+    g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT,
+        "%s is not a file but a pipe, a socket or a device: give a T5X "
+        "checkpoint directory, a .safetensors or a .pth file",
         path);
     return NULL;
   }

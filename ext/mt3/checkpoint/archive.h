@@ -49,7 +49,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Archive, mt3_archive_free)
 Mt3Archive *mt3_archive_read (const gchar *path, GError **error);
 
 /* For the readers: a file's content, mapped. NULL with MT3_ERROR_NOT_FOUND,
- * MT3_ERROR_MEMORY or MT3_ERROR_IO. */
+ * MT3_ERROR_FORMAT (it is a pipe, a folder or the like), MT3_ERROR_MEMORY or
+ * MT3_ERROR_IO. Never waits for a pipe. */
 GBytes *mt3_archive_map_file (const gchar *path, GError **error);
 
 /* Adds an entry; copies the strings, not the data. @shape has n_dims (at most

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tools/digest.h"
+#include "checkpoint/archive.h"
 #include "error.h"
 
 /* A T5X checkpoint has files, and folders of files. */
@@ -8,15 +9,10 @@
 gchar *
 mt3_digest_file (const gchar *path, GError **error)
 {
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, &cause);
-  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GBytes) bytes = mt3_archive_map_file (path, error);
 
-  if (file == NULL) {
-    g_set_error (error, MT3_ERROR, MT3_ERROR_IO, "%s", cause->message);
+  if (bytes == NULL)
     return NULL;
-  }
-  bytes = g_mapped_file_get_bytes (file);
   return g_compute_checksum_for_bytes (G_CHECKSUM_SHA256, bytes);
 }
 

@@ -6,7 +6,12 @@
 #include "fixtures.h"
 #include "checkpoint/config-json.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 static RandomModel *model;
 
@@ -300,6 +305,77 @@ START_TEST (a_file_that_is_not_there_is_not_found)
 }
 END_TEST
 
+static void
+make_pipe (const gchar *path)
+{
+  ck_assert_int_eq (mkfifo (path, 0600), 0);
+}
+
+static void
+make_socket (const gchar *path)
+{
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int fd = socket (AF_UNIX, SOCK_STREAM, 0);
+
+  g_strlcpy (address.sun_path, path, sizeof address.sun_path);
+  ck_assert_int_eq (
+      bind (fd, (const struct sockaddr *) &address, sizeof address), 0);
+  close (fd);
+}
+
+static void
+make_link_to_a_device (const gchar *path)
+{
+  ck_assert_int_eq (symlink ("/dev/zero", path), 0);
+}
+
+static void
+make_folder (const gchar *path)
+{
+  ck_assert_int_eq (g_mkdir (path, 0700), 0);
+}
+
+/* Whoever opened the pipe would wait for ever. */
+static const struct {
+  void (*make) (const gchar *path);
+  Mt3Error code;
+  const gchar *error;
+} no_files[] = {
+    {make_pipe, MT3_ERROR_FORMAT, "is not a file but a pipe"},
+    {make_socket, MT3_ERROR_FORMAT, "is not a file but a pipe"},
+    {make_link_to_a_device, MT3_ERROR_FORMAT, "is not a file but a pipe"},
+    {make_folder, MT3_ERROR_NOT_FOUND, "is not a T5X checkpoint"},
+};
+
+START_TEST (what_is_no_file_is_no_model)
+{
+  static const gchar *names[] = {"x.safetensors", "x.pth", "x"};
+
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
+    g_autofree gchar *path = fixture_path (names[i]);
+
+    no_files[_i].make (path);
+    fixture_must_fail (path, no_files[_i].code, no_files[_i].error);
+  }
+}
+END_TEST
+
+/* Nor is one waited for that only stands where a part of the model should. */
+START_TEST (a_pipe_is_no_part_of_a_model)
+{
+  g_autofree gchar *checkpoint = fixture_path ("checkpoint");
+  g_autofree gchar *config = fixture_path ("config.json");
+  g_autofree gchar *path = NULL;
+  g_autoptr (Mt3Model) opened = NULL;
+
+  make_pipe (checkpoint);
+  fixture_must_fail (fixture_folder, MT3_ERROR_FORMAT, "is not a file");
+  make_pipe (config);
+  path = fixture_write (model);
+  opened = fixture_must_open (path);
+}
+END_TEST
+
 START_TEST (an_empty_file_is_no_model)
 {
   g_autofree gchar *path = fixture_path ("empty.safetensors");
@@ -358,6 +434,9 @@ model_suite (void)
   tcase_add_test (tcase, another_architecture_is_refused);
   tcase_add_test (tcase, a_value_that_is_no_number_is_named_with_its_index);
   tcase_add_test (tcase, a_file_that_is_not_there_is_not_found);
+  tcase_add_loop_test (
+      tcase, what_is_no_file_is_no_model, 0, G_N_ELEMENTS (no_files));
+  tcase_add_test (tcase, a_pipe_is_no_part_of_a_model);
   tcase_add_test (tcase, an_empty_file_is_no_model);
   tcase_add_test (tcase, released_pages_come_back);
   tcase_add_test (tcase, a_model_outlives_its_first_owner);
