@@ -262,14 +262,28 @@ read_leaf (gpointer data, gpointer user_data)
   mt3_zarr_read (leaf->folder, &leaf->header, &leaf->array, &leaf->error);
 }
 
+static guint
+count_references (GPtrArray *leaves)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < leaves->len; i++)
+    n += ((const Leaf *) g_ptr_array_index (leaves, i))->folder != NULL;
+  return n;
+}
+
 static void
 read_references (GPtrArray *leaves)
 {
-  /* Of its own: GLib ends the process when there cannot be a shared one. */
-  GThreadPool *pool = g_thread_pool_new (
-      read_leaf, NULL, (gint) g_get_num_processors (), TRUE, NULL);
-  gboolean alone = g_thread_pool_get_num_threads (pool) == 0;
+  guint n_threads = MIN (g_get_num_processors (), count_references (leaves));
+  GThreadPool *pool;
+  gboolean alone;
 
+  if (n_threads == 0)
+    return;
+  /* Of its own: GLib ends the process when there cannot be a shared one. */
+  pool = g_thread_pool_new (read_leaf, NULL, (gint) n_threads, TRUE, NULL);
+  alone = g_thread_pool_get_num_threads (pool) == 0;
   for (guint i = 0; i < leaves->len; i++) {
     Leaf *leaf = g_ptr_array_index (leaves, i);
 
