@@ -5,6 +5,7 @@
  */
 #include "fixtures.h"
 #include "checkpoint/archive.h"
+#include "checkpoint/json.h"
 #include "checkpoint/safetensors.h"
 
 #include <string.h>
@@ -71,13 +72,44 @@ START_TEST (a_header_longer_than_the_file_is_refused)
 }
 END_TEST
 
-START_TEST (deep_nesting_is_refused)
+/* The bound itself, with nothing else wrong. */
+static const struct {
+  gsize n_spaces;
+  Mt3Error code;
+  const gchar *message;
+} long_headers[] = {
+    {MT3_SAFETENSORS_MAX_HEADER - 2, MT3_ERROR_MODEL, "found none"},
+    {MT3_SAFETENSORS_MAX_HEADER - 1, MT3_ERROR_FORMAT,
+        "not a safetensors file"},
+};
+
+START_TEST (a_header_beyond_the_bound_is_refused)
 {
-  g_autofree gchar *brackets = g_strnfill (1000000, '[');
-  g_autofree gchar *header = g_strconcat ("{\"a\":", brackets, NULL);
+  g_autofree gchar *spaces = g_strnfill (long_headers[_i].n_spaces, ' ');
+  g_autofree gchar *header = g_strconcat ("{}", spaces, NULL);
   g_autofree gchar *path = fixture_write_header (header, 0);
 
-  fixture_must_fail (path, MT3_ERROR_FORMAT, "nested deeper than 16");
+  fixture_must_fail (path, long_headers[_i].code, long_headers[_i].message);
+}
+END_TEST
+
+static const struct {
+  gsize n_lists; /* in an object */
+  const gchar *message;
+} nestings[] = {
+    {MT3_JSON_MAX_DEPTH - 1, "a is not an object"},
+    {MT3_JSON_MAX_DEPTH, "nested deeper than 16"},
+    {1000000, "nested deeper than 16"},
+};
+
+START_TEST (deep_nesting_is_refused)
+{
+  g_autofree gchar *open = g_strnfill (nestings[_i].n_lists, '[');
+  g_autofree gchar *close = g_strnfill (nestings[_i].n_lists, ']');
+  g_autofree gchar *header = g_strconcat ("{\"a\":", open, close, "}", NULL);
+  g_autofree gchar *path = fixture_write_header (header, 0);
+
+  fixture_must_fail (path, MT3_ERROR_FORMAT, nestings[_i].message);
 }
 END_TEST
 
@@ -172,7 +204,10 @@ safetensors_suite (void)
       tcase, a_broken_file_names_what_is_broken, 0, G_N_ELEMENTS (broken));
   tcase_add_loop_test (tcase, a_header_longer_than_the_file_is_refused, 0,
       G_N_ELEMENTS (lengths));
-  tcase_add_test (tcase, deep_nesting_is_refused);
+  tcase_add_loop_test (tcase, a_header_beyond_the_bound_is_refused, 0,
+      G_N_ELEMENTS (long_headers));
+  tcase_add_loop_test (
+      tcase, deep_nesting_is_refused, 0, G_N_ELEMENTS (nestings));
   tcase_add_test (tcase, a_truncated_file_is_refused_at_any_length);
   tcase_add_test (tcase, a_flipped_bit_in_the_header_is_survived);
   tcase_add_test (tcase, arrays_need_not_be_aligned);

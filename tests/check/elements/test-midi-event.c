@@ -398,6 +398,21 @@ GST_START_TEST (another_segment_comes_before_its_messages)
 
 GST_END_TEST
 
+/* What is over costs no memory: the next anchor stands for it. */
+GST_START_TEST (past_segments_are_forgotten)
+{
+  GstMt3TimeAnchor found;
+
+  open_output (TRUE);
+  anchor (0, GST_SECOND);
+  anchor (2 * GST_SECOND, 100 * GST_SECOND);
+  gst_mt3_time_map_forget (times, 2 * GST_SECOND);
+  fail_unless (gst_mt3_time_map_find (times, GST_SECOND, &found));
+  fail_unless_equals_clocktime (found.position, 2 * GST_SECOND);
+}
+
+GST_END_TEST
+
 /* Even what was told with later times. */
 GST_START_TEST (what_is_settled_stays_in_its_segment)
 {
@@ -522,6 +537,7 @@ midi_event_suite (void)
   tcase_add_test (tcase, without_ticks_gaps_fill_the_time);
   tcase_add_test (tcase, the_segment_is_upstreams);
   tcase_add_test (tcase, another_segment_comes_before_its_messages);
+  tcase_add_test (tcase, past_segments_are_forgotten);
   tcase_add_test (tcase, what_is_settled_stays_in_its_segment);
   tcase_add_test (tcase, timestamps_never_go_back);
   tcase_add_test (
