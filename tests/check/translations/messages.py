@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What mt3transcribe tells its users comes out in their language.
 
-MT3_LOCALE_DIR holds the catalogues of this build. Each language has a process
-of its own, since a process chooses once.
+MT3_LOCALE_DIR holds the catalogues of this build, MT3_INSTALLED_LOCALE_DIR will
+hold those that are installed. Each language has a process of its own, since a
+process chooses once.
 """
 import locale
 import os
@@ -30,7 +31,8 @@ def texts_of_a_missing_model():
     """What is posted, to the error, when the model's file does not exist."""
     Gst.init(None)
     element = Gst.ElementFactory.make('mt3transcribe')
-    # The plugin has bound its domain to where it will be installed.
+    assert locale.bindtextdomain(DOMAIN, None) == os.environ[
+        'MT3_INSTALLED_LOCALE_DIR'], 'bound elsewhere'
     locale.bindtextdomain(DOMAIN, os.environ['MT3_LOCALE_DIR'])
     element.set_property('model-file', '/no/such')
     bus = Gst.Bus()
