@@ -7,6 +7,7 @@
 
 #define THREADS 256
 #define WARPS (THREADS / 32)
+#define END_TOKEN 1 /* MT3_TOKEN_EOS */
 
 struct Best {
   float value;
@@ -21,7 +22,7 @@ struct Candidates {
 
 struct SampleShared {
   Best best[WARPS];
-  Best allowed[WARPS];
+  Best permitted[WARPS];
   float sum[WARPS];
   int token;
 };
@@ -70,12 +71,51 @@ block_sum (SampleShared &shared, float sum)
   return sum;
 }
 
-/* @allowed: NULL is all. */
-static __device__ __forceinline__ bool
-is_allowed (const uint32_t *allowed, int token)
+/* Which tokens may follow a row's text.
+ * @allowed: bits of those that may be chosen; NULL is all */
+template <bool ORDERED> struct Filter {
+  const uint32_t *allowed;
+  Mt3TokenOrder order;
+  Mt3TokenState state;
+
+  __device__ __forceinline__ bool
+  permits (int token) const
+  {
+    return (allowed == nullptr ||
+               (__ldcg (allowed + token / 32) >> token % 32 & 1)) &&
+           (!ORDERED || !mt3_token_order_exists (&order) ||
+               mt3_token_order_permits (&order, &state, token, END_TOKEN));
+  }
+};
+
+/* What another kernel may just have written. */
+template <typename T>
+static __device__ __forceinline__ T
+load_words (const T *from)
 {
-  return allowed == nullptr ||
-         (__ldcg (allowed + token / 32) >> token % 32 & 1);
+  static_assert (sizeof (T) % 4 == 0, "words");
+  alignas (4) T value;
+#pragma unroll
+  for (size_t i = 0; i < sizeof (T) / 4; i++)
+    reinterpret_cast<uint32_t *> (&value)[i] =
+        __ldcg (reinterpret_cast<const uint32_t *> (from) + i);
+  return value;
+}
+
+template <bool ORDERED>
+static __device__ __forceinline__ Filter<ORDERED>
+load_filter (const Mt3CudaSample &a, const Mt3CudaRow *row)
+{
+  Filter<ORDERED> filter = {};
+  filter.allowed =
+      __ldcg (&row->constrained)
+          ? a.allowed + (size_t) __ldcg (&row->slot) * ((a.vocab + 31) / 32)
+          : nullptr;
+  if (ORDERED) {
+    filter.order = load_words (&row->order);
+    filter.state = load_words (&row->state);
+  }
+  return filter;
 }
 
 static __device__ __forceinline__ bool
@@ -129,12 +169,12 @@ uniform (uint64_t seed, uint64_t index, uint64_t position)
 /* As mt3_sampler_draw(), in the same order of sums; one thread alone. `sum`:
  * of all weights. */
 static __device__ __forceinline__ int
-draw (const Candidates &c, int n_allowed, const Mt3CudaRow *row, int position,
+draw (const Candidates &c, int n_permitted, const Mt3CudaRow *row, int position,
     double sum)
 {
   const int top_k = __ldcg (&row->top_k);
   const float top_p = __ldcg (&row->top_p);
-  const int most = top_k > 0 ? min (top_k, n_allowed) : n_allowed;
+  const int most = top_k > 0 ? min (top_k, n_permitted) : n_permitted;
   int n_kept = most;
   double reached = 0.0, target = 0.0;
 
@@ -156,20 +196,21 @@ draw (const Candidates &c, int n_allowed, const Mt3CudaRow *row, int position,
 }
 
 /* The token of a row with a temperature, for all threads. `largest`: of the
- * row's allowed logits. */
+ * row's permitted logits, of which there are some. */
+template <typename F>
 static __device__ __forceinline__ int
 draw_token (SampleShared &shared, Candidates &c, const float *logits, int vocab,
-    const Mt3CudaRow *row, const uint32_t *allowed, int position, float largest)
+    const Mt3CudaRow *row, const F &filter, int position, float largest)
 {
   const float temperature = __ldcg (&row->temperature);
   double sum = 0.0;
-  int n = 1, n_allowed = 0;
+  int n = 1, n_permitted = 0;
 
   while (n < vocab)
     n *= 2;
   for (int i = threadIdx.x; i < n; i += THREADS) {
     c.token[i] = i;
-    c.weight[i] = i < vocab && is_allowed (allowed, i)
+    c.weight[i] = i < vocab && filter.permits (i)
                       ? exp (((double) logits[i] - largest) / temperature)
                       : -1.0;
   }
@@ -178,25 +219,44 @@ draw_token (SampleShared &shared, Candidates &c, const float *logits, int vocab,
     for (int i = 0; i < vocab; i++)
       if (c.weight[i] >= 0.0) {
         sum += c.weight[i];
-        n_allowed++;
+        n_permitted++;
       }
   sort_candidates (c, n);
   if (threadIdx.x == 0)
-    shared.token = draw (c, n_allowed, row, position, sum);
+    shared.token = draw (c, n_permitted, row, position, sum);
   __syncthreads ();
   return shared.token;
 }
 
+/* The most probable of a row's tokens that is permitted, for all threads; the
+ * end where none is. `own`: the thread's logits. */
+template <typename F, int EACH>
+static __device__ __forceinline__ Best
+best_permitted (
+    SampleShared &shared, const float (&own)[EACH], int vocab, const F &filter)
+{
+  Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB};
+
+#pragma unroll
+  for (int i = 0; i < EACH; i++) {
+    const int v = threadIdx.x + i * THREADS;
+    if (v < vocab && filter.permits (v))
+      best = better (best, Best{own[i], v});
+  }
+  best = block_best (shared.permitted, best);
+  return best.index < vocab ? best : Best{best.value, END_TOKEN};
+}
+
 /* The row's next token and its log-probability, for all threads.
  * @logits: [vocab] in shared memory
- * @allowed: bits of the tokens that may be chosen, or NULL
  * @position: of the token before, for the draw */
+template <typename F>
 static __device__ __forceinline__ Chosen
 choose_token (SampleShared &shared, Candidates &candidates, const float *logits,
-    int vocab, const Mt3CudaRow *row, const uint32_t *allowed, int position)
+    int vocab, const Mt3CudaRow *row, const F &filter, int position)
 {
   constexpr int each = MT3_CUDA_MAX_VOCAB / THREADS;
-  Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB}, chosen = best;
+  Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB};
   float own[each];
 
 #pragma unroll
@@ -204,23 +264,24 @@ choose_token (SampleShared &shared, Candidates &candidates, const float *logits,
     const int v = threadIdx.x + i * THREADS;
     own[i] = v < vocab ? logits[v] : -INFINITY;
     best = better (best, Best{own[i], v});
-    if (allowed != nullptr && v < vocab && is_allowed (allowed, v))
-      chosen = better (chosen, Best{own[i], v});
   }
   best = block_best (shared.best, best);
-  chosen = allowed ? block_best (shared.allowed, chosen) : best;
   float sum = 0.0f;
 #pragma unroll
   for (int i = 0; i < each; i++)
     sum += expf (own[i] - best.value);
   sum = block_sum (shared, sum);
   /* Without one number that compares, as with NaN, the index is none. */
-  Chosen result = {min (chosen.index, vocab - 1), -logf (sum)};
+  Chosen result = {min (best.index, vocab - 1), -logf (sum)};
   if (!isfinite (result.log_prob))
     return result;
-  if (__ldcg (&row->temperature) > 0.0f)
-    result.token = draw_token (shared, candidates, logits, vocab, row, allowed,
-        position, chosen.value);
+  const Best chosen = filter.permits (best.index)
+                          ? best
+                          : best_permitted (shared, own, vocab, filter);
+  result.token = chosen.index;
+  if (__ldcg (&row->temperature) > 0.0f && chosen.value > -INFINITY)
+    result.token = draw_token (
+        shared, candidates, logits, vocab, row, filter, position, chosen.value);
   result.log_prob += logits[result.token] - best.value;
   return result;
 }
@@ -231,7 +292,7 @@ static __device__ __forceinline__ int
 record_token (
     Mt3CudaRecord *record, const Chosen &chosen, int remaining, bool overflow)
 {
-  const bool ended = chosen.token == 1; /* MT3_TOKEN_EOS */
+  const bool ended = chosen.token == END_TOKEN;
   /* Inf and NaN of any layer reach the log-probability. */
   overflow |= !isfinite (chosen.log_prob);
   if (threadIdx.x == 0) {
@@ -240,14 +301,6 @@ record_token (
     record->flags = overflow ? MT3_CUDA_OVERFLOW : 0;
   }
   return ended || overflow ? 0 : remaining - 1;
-}
-
-static __device__ __forceinline__ const uint32_t *
-allowed_tokens (const uint32_t *allowed, const Mt3CudaRow *row, int vocab)
-{
-  return __ldcg (&row->constrained)
-             ? allowed + (size_t) __ldcg (&row->slot) * ((vocab + 31) / 32)
-             : nullptr;
 }
 
 /* What a row was before this step. */
@@ -268,8 +321,10 @@ load_state (const Mt3CudaSample &a, const Mt3CudaRow *row)
 }
 
 /* Records the row's token and advances the row. */
+template <bool ORDERED>
 static __device__ __forceinline__ int
-advance (const Mt3CudaSample &a, const State &state, const Chosen &chosen)
+advance (const Mt3CudaSample &a, const State &state, const Chosen &chosen,
+    Filter<ORDERED> &filter)
 {
   const int remaining =
       record_token (a.records + (size_t) state.step * a.n_rows + blockIdx.x,
@@ -281,6 +336,10 @@ advance (const Mt3CudaSample &a, const State &state, const Chosen &chosen)
     row->token = chosen.token;
     row->position = state.position + 1;
     row->remaining = remaining;
+    if (ORDERED) {
+      mt3_token_order_follow (&filter.order, &filter.state, chosen.token);
+      row->state = filter.state;
+    }
   }
   return remaining;
 }
@@ -307,7 +366,7 @@ embed (const Mt3CudaSample &a, int token, int position)
   }
 }
 
-template <bool EXACT>
+template <bool EXACT, bool ORDERED>
 static __global__ void
 __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
 {
@@ -329,16 +388,25 @@ __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
   for (int v = threadIdx.x; v < a.vocab; v += THREADS)
     logits[v] = __ldcg (a.logits + (size_t) blockIdx.x * a.vocab + v);
   __syncthreads ();
-  const Chosen chosen = choose_token (shared, candidates, logits, a.vocab, row,
-      allowed_tokens (a.allowed, row, a.vocab), state.position);
-  if (advance (a, state, chosen) > 0)
+  Filter<ORDERED> filter = load_filter<ORDERED> (a, row);
+  const Chosen chosen = choose_token (
+      shared, candidates, logits, a.vocab, row, filter, state.position);
+  if (advance (a, state, chosen, filter) > 0)
     embed<EXACT> (a, chosen.token, state.position + 1);
+}
+
+template <bool EXACT>
+static cudaError_t
+launch_sample (const Mt3CudaSample &a, Mt3CudaLaunch launch)
+{
+  return launch_kernel (
+      a.ordered ? sample_kernel<EXACT, true> : sample_kernel<EXACT, false>,
+      dim3 (a.n_rows), dim3 (THREADS), 0, launch, a);
 }
 
 cudaError_t
 mt3_cuda_sample (const Mt3CudaSample *args, Mt3CudaLaunch launch)
 {
-  return launch_kernel (
-      args->out.lo ? sample_kernel<true> : sample_kernel<false>,
-      dim3 (args->n_rows), dim3 (THREADS), 0, launch, *args);
+  return args->out.lo ? launch_sample<true> (*args, launch)
+                      : launch_sample<false> (*args, launch);
 }

@@ -32,6 +32,8 @@
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
+#include "../token-order.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -230,6 +232,7 @@ cudaError_t mt3_cuda_attention (
  * @overflow: a value left float16
  * @constrained: only the slot's allowed tokens may be chosen
  * @index: of the window in its stream, for the draw
+ * @order, @state: of the row's text; only read by Mt3CudaSample.ordered
  */
 typedef struct {
   int32_t slot;
@@ -244,6 +247,8 @@ typedef struct {
   float temperature;
   uint64_t seed;
   uint64_t index;
+  Mt3TokenOrder order;
+  Mt3TokenState state;
 } Mt3CudaRow;
 
 #define MT3_CUDA_OVERFLOW 1 /* a value left float16, or is not a number */
@@ -352,6 +357,7 @@ cudaError_t mt3_cuda_decode_attention (
  * @overflow: [slots] of prefill
  * @allowed: [slots][(vocab + 31) / 32] bits of the tokens that constrained rows
  *   may have
+ * @ordered: rows may have an order
  */
 typedef struct {
   const float *logits;
@@ -364,6 +370,7 @@ typedef struct {
   int d_model;
   const int *overflow;
   const uint32_t *allowed;
+  int ordered;
   float *x;
   Mt3CudaPlanes out;
   float *out_squares;

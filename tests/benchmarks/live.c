@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "live.h"
 
+#include "vocabulary/event-order.h"
+
 typedef struct {
   Mt3Engine *engine;
   Mt3Stream *stream;
@@ -58,8 +60,9 @@ listen (gpointer data)
 static void
 live_start (Live *live, Mt3Engine *engine, GPtrArray *windows, gint64 start)
 {
-  const Mt3Decoding greedy = MT3_DECODING_GREEDY;
+  Mt3Decoding greedy = MT3_DECODING_GREEDY;
 
+  greedy.order = mt3_event_order (mt3_engine_config (engine), NULL);
   *live = (Live){.engine = engine, .windows = windows, .start = start};
   live->stream = mt3_stream_new (engine, &greedy, windows->len);
   live->latencies = g_array_new (FALSE, FALSE, sizeof (gint64));

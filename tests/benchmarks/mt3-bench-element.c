@@ -17,6 +17,7 @@
 #include "file-pipeline.h"
 #include "live-pipeline.h"
 #include "report.h"
+#include "vocabulary/event-order.h"
 
 #define DECODE "filesrc name=in ! flacparse ! flacdec"
 
@@ -198,6 +199,7 @@ bench_file (
   g_autoptr (GArray) runs = g_array_new (FALSE, TRUE, sizeof (FileTimes));
   g_auto (Files) files = {0};
 
+  bulk_decoding.order = mt3_event_order (config, NULL);
   if (windows == NULL || !files_init (&files, text, error) ||
       !clip_write_wav (windows, config, files.wav, error))
     return FALSE;

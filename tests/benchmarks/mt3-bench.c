@@ -14,6 +14,7 @@
 #include "engine/model-search.h"
 #include "live.h"
 #include "report.h"
+#include "vocabulary/event-order.h"
 
 static const gchar *device = "auto", *precision = "auto";
 static gchar *model_file, *isa;
@@ -198,6 +199,7 @@ static gboolean
 load_clip (const Mt3Config *config, GPtrArray **windows, GPtrArray **golden,
     GError **error)
 {
+  bulk_decoding.order = mt3_event_order (config, NULL);
   *golden = NULL;
   *windows = clip_read (clips[0], config, error);
   if (*windows == NULL)

@@ -36,8 +36,11 @@ static const Field fields[] = {
     {MEMBER (max_tokens), UINT, 1, 65536},
     {MEMBER (velocity_bins), UINT, 1, 127},
     {MEMBER (ties), BOOLEAN, 0, 1},
-    {MEMBER (distinct_onsets), BOOLEAN, 0, 1},
+    {MEMBER (ordered_events), BOOLEAN, 0, 1},
 };
+
+/* What one shift reaches. */
+#define MAX_ORDERED_SECONDS 10
 
 /* 128 numbers: the program that is written for each. */
 #define PROGRAMS "written_programs"
@@ -283,6 +286,14 @@ mt3_config_check (const Mt3Config *config, GError **error)
         "the model's mel bins span %g to %g Hz; expected a rising range up to "
         "half its sample rate, %u Hz",
         config->mel_low_hz, config->mel_high_hz, config->sample_rate);
+    return FALSE;
+  }
+  if (config->ordered_events && mt3_config_window_samples (config) >
+                                    MAX_ORDERED_SECONDS * config->sample_rate) {
+    g_set_error (error, MT3_ERROR, MT3_ERROR_MODEL,
+        "the model's windows last more than %d s; texts with ordered_events "
+        "have one token for any time in a window",
+        MAX_ORDERED_SECONDS);
     return FALSE;
   }
   return TRUE;

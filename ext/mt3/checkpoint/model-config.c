@@ -23,6 +23,6 @@ mt3_config_init_multitrack (Mt3Config *config)
       .max_tokens = 1024,
       .velocity_bins = 1,
       .ties = TRUE,
-      .distinct_onsets = FALSE,
+      .ordered_events = FALSE,
   };
 }

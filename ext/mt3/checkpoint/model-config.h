@@ -44,8 +44,9 @@ typedef struct {
   /* Vocabulary */
   guint velocity_bins; /* [1], 1 to 127 */
   gboolean ties; /* [TRUE] windows open with a tie section */
-  gboolean distinct_onsets; /* [FALSE] a note that is written twice at one
-                               moment is one note; the reference makes two */
+  gboolean ordered_events; /* [FALSE] texts have the order of
+                              kernels/token-order.h; the reference has no
+                              such rule */
   guint8 written_programs[MT3_CONFIG_PROGRAMS]; /* [0] what is written for a
                                program, plus 1; 0: the program itself */
 } Mt3Config;

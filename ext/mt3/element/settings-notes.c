@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "error.h"
+#include "vocabulary/event-order.h"
 
 #define DEFAULT_MAX_TOKENS 0
 #define DEFAULT_TEMPERATURE 0.0
@@ -456,6 +457,10 @@ gst_mt3_note_settings_decoding (
     const GstMt3NoteSettings *settings, const Mt3Config *config)
 {
   gboolean searches = settings->beam_size > 1;
+  const Mt3TokenSet *allowed =
+      settings->all_programs
+          ? NULL
+          : mt3_program_set_tokens (&settings->program_set, config);
 
   return (Mt3Decoding){
       .max_tokens = settings->max_tokens,
@@ -463,11 +468,10 @@ gst_mt3_note_settings_decoding (
       .top_k = settings->top_k,
       .top_p = (gfloat) settings->top_p,
       .seed = settings->seed,
-      .allowed = settings->all_programs
-                     ? NULL
-                     : mt3_program_set_tokens (&settings->program_set, config),
+      .allowed = allowed,
       .beam_size = settings->beam_size,
       .beam_alpha = searches ? (gfloat) settings->beam_alpha : 0.0f,
+      .order = mt3_event_order (config, allowed),
   };
 }
 

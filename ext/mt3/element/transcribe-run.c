@@ -38,7 +38,6 @@ gst_mt3_configs_agree (const Mt3Config *a, const Mt3Config *b)
   return a->sample_rate == b->sample_rate && a->hop_length == b->hop_length &&
          a->window_frames == b->window_frames &&
          a->velocity_bins == b->velocity_bins && a->ties == b->ties &&
-         a->distinct_onsets == b->distinct_onsets &&
          memcmp (a->written_programs, b->written_programs,
              sizeof a->written_programs) == 0;
 }

@@ -22,7 +22,7 @@
 
 G_BEGIN_DECLS
 
-#define MT3_BACKEND_ABI 3
+#define MT3_BACKEND_ABI 4
 
 typedef enum {
   MT3_PRECISION_AUTO, /* exact on the CPU, fast on a GPU */

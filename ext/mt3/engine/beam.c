@@ -3,11 +3,12 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static gdouble
 brevity_penalty (const Mt3BeamSearch *self, guint length)
 {
-  return pow ((5.0 + length) / 6.0, self->alpha);
+  return pow ((5.0 + length) / 6.0, self->decoding->beam_alpha);
 }
 
 static Mt3BeamNode *
@@ -17,15 +18,16 @@ node_at (const Mt3BeamSearch *self, guint position, guint beam)
 }
 
 Mt3BeamSearch *
-mt3_beam_search_new (guint n_beams, gdouble alpha, guint max_tokens)
+mt3_beam_search_new (const Mt3Decoding *decoding)
 {
   Mt3BeamSearch *self = g_new0 (Mt3BeamSearch, 1);
 
-  self->n_beams = n_beams;
-  self->max_tokens = max_tokens;
-  self->alpha = alpha;
+  self->decoding = decoding;
+  self->n_beams = decoding->beam_size;
   self->n_live = 1;
-  self->nodes = g_new (Mt3BeamNode, (gsize) max_tokens * n_beams);
+  self->states[0] = mt3_token_order_start (&decoding->order);
+  self->nodes =
+      g_new (Mt3BeamNode, (gsize) decoding->max_tokens * self->n_beams);
   return self;
 }
 
@@ -58,14 +60,16 @@ insert_token (
 void
 mt3_beam_search_rank (const Mt3BeamSearch *self, guint beam,
     const gfloat *logits, guint n, gfloat normaliser,
-    const Mt3TokenSet *allowed, Mt3BeamCandidate *candidates)
+    Mt3BeamCandidate *candidates)
 {
   guint most = mt3_beam_search_n_candidates (self), n_kept = 0;
   guint best[2 * MT3_MAX_BEAMS];
 
   for (guint i = 0; i < n; i++)
-    if (allowed == NULL || mt3_token_set_contains (allowed, i))
+    if (mt3_decoding_permits (self->decoding, &self->states[beam], i))
       n_kept = insert_token (best, n_kept, most, logits, i);
+  if (n_kept == 0)
+    best[n_kept++] = MT3_TOKEN_EOS;
   for (guint i = 0; i < n_kept; i++)
     candidates[i] =
         (Mt3BeamCandidate){beam, best[i], logits[best[i]] - normaliser};
@@ -113,7 +117,7 @@ can_improve (const Mt3BeamSearch *self)
   if (self->n_finished < self->n_beams)
     return TRUE;
   return self->finished[self->n_beams - 1].score <=
-         self->sums[0] / brevity_penalty (self, self->max_tokens + 1);
+         self->sums[0] / brevity_penalty (self, self->decoding->max_tokens + 1);
 }
 
 gboolean
@@ -122,6 +126,7 @@ mt3_beam_search_step (
 {
   guint most = MIN (n, mt3_beam_search_n_candidates (self)), n_live = 0;
   gdouble sums[MT3_MAX_BEAMS];
+  Mt3TokenState states[MT3_MAX_BEAMS];
 
   g_qsort_with_data (
       candidates, n, sizeof *candidates, compare_candidates, self);
@@ -136,14 +141,18 @@ mt3_beam_search_step (
     } else if (n_live < self->n_beams) {
       *node_at (self, self->n_tokens, n_live) =
           (Mt3BeamNode){next->token, next->beam, next->log_prob};
+      states[n_live] = self->states[next->beam];
+      mt3_token_order_follow (
+          &self->decoding->order, &states[n_live], (int) next->token);
       sums[n_live++] = sum;
     }
   }
-  for (guint i = 0; i < n_live; i++)
-    self->sums[i] = sums[i];
+  memcpy (self->sums, sums, n_live * sizeof *sums);
+  memcpy (self->states, states, n_live * sizeof *states);
   self->n_live = n_live;
   self->n_tokens++;
-  return n_live > 0 && self->n_tokens < self->max_tokens && can_improve (self);
+  return n_live > 0 && self->n_tokens < self->decoding->max_tokens &&
+         can_improve (self);
 }
 
 const Mt3BeamNode *

@@ -47,31 +47,27 @@ typedef struct {
  * @n_tokens: of each live text
  * @n_live: 1 at first, the empty text
  * @sums: log-probabilities of the live texts, the best first
+ * @states: of the live texts, if they keep an order
  * @finished: the best first
  * @nodes: [max_tokens][n_beams]
  *
  * The search in one window. Used by one thread at a time.
  */
 typedef struct {
+  const Mt3Decoding *decoding;
   guint n_beams;
-  guint max_tokens;
-  gdouble alpha;
   guint n_tokens;
   guint n_live;
   gdouble sums[MT3_MAX_BEAMS];
+  Mt3TokenState states[MT3_MAX_BEAMS];
   guint n_finished;
   Mt3BeamEnding finished[MT3_MAX_BEAMS];
   Mt3BeamNode *nodes;
 } Mt3BeamSearch;
 
-/**
- * mt3_beam_search_new:
- * @n_beams: 1 to MT3_MAX_BEAMS
- * @alpha: 0 scores by probability alone; more favours longer texts
- * @max_tokens: 1 or more, as in #Mt3Decoding
- */
-Mt3BeamSearch *mt3_beam_search_new (
-    guint n_beams, gdouble alpha, guint max_tokens);
+/* @decoding: with a beam_size of 1 to MT3_MAX_BEAMS, and max_tokens of 1 or
+ * more; must live as long. */
+Mt3BeamSearch *mt3_beam_search_new (const Mt3Decoding *decoding);
 void mt3_beam_search_free (Mt3BeamSearch *search);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3BeamSearch, mt3_beam_search_free)
 
@@ -86,15 +82,15 @@ mt3_beam_search_n_candidates (const Mt3BeamSearch *search)
  * mt3_beam_search_rank:
  * @logits: @n of them, what follows the live text @beam
  * @normaliser: log (sum (e^logits))
- * @allowed: (nullable): NULL allows all
  * @candidates: room for mt3_beam_search_n_candidates(), all of which are
- *   written: the most probable first, of equals the lower token
+ *   written: the most probable that are permitted first, of equals the lower
+ *   token; the end where none is
  *
  * Does not change the search, so texts may be ranked in parallel.
  */
 void mt3_beam_search_rank (const Mt3BeamSearch *search, guint beam,
     const gfloat *logits, guint n, gfloat normaliser,
-    const Mt3TokenSet *allowed, Mt3BeamCandidate *candidates);
+    Mt3BeamCandidate *candidates);
 
 /**
  * mt3_beam_search_step:

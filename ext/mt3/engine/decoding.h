@@ -6,6 +6,7 @@
 #pragma once
 
 #include "engine/token-set.h"
+#include "kernels/token-order.h"
 
 G_BEGIN_DECLS
 
@@ -35,6 +36,8 @@ G_BEGIN_DECLS
  *   must have been opened for it; one that was not takes as many as it can
  * @beam_alpha: of a search: the longer a text, the more its probability is
  *   raised; 0 is not at all
+ * @order: that texts keep; only for models whose configuration says
+ *   ordered_events. Where @allowed leaves nothing that keeps it, the text ends
  */
 typedef struct {
   guint max_tokens;
@@ -45,6 +48,7 @@ typedef struct {
   const Mt3TokenSet *allowed;
   guint beam_size;
   gfloat beam_alpha;
+  Mt3TokenOrder order;
 } Mt3Decoding;
 
 #define MT3_DECODING_GREEDY ((Mt3Decoding){0, 0.0f, 0, 1.0f, 0, NULL, 1, 0.0f})
@@ -55,5 +59,17 @@ gboolean mt3_decoding_equal (const Mt3Decoding *a, const Mt3Decoding *b);
  * mt3_decoding_clear(). */
 Mt3Decoding mt3_decoding_copy (const Mt3Decoding *decoding);
 void mt3_decoding_clear (Mt3Decoding *decoding);
+
+/* Whether @token may follow a text in @state. */
+static inline gboolean
+mt3_decoding_permits (
+    const Mt3Decoding *decoding, const Mt3TokenState *state, guint token)
+{
+  return (decoding->allowed == NULL ||
+             mt3_token_set_contains (decoding->allowed, token)) &&
+         (!mt3_token_order_exists (&decoding->order) ||
+             mt3_token_order_permits (
+                 &decoding->order, state, (int) token, MT3_TOKEN_EOS));
+}
 
 G_END_DECLS

@@ -34,20 +34,15 @@ compare_candidates (gconstpointer a, gconstpointer b)
   return x->token < y->token ? -1 : 1;
 }
 
-static gboolean
-is_allowed (const Mt3TokenSet *allowed, guint token)
-{
-  return allowed == NULL || mt3_token_set_contains (allowed, token);
-}
-
 guint
-mt3_sampler_best (const gfloat *logits, guint n, const Mt3TokenSet *allowed)
+mt3_sampler_best (const gfloat *logits, guint n, const Mt3Decoding *decoding,
+    const Mt3TokenState *state)
 {
   gfloat largest = -INFINITY;
   guint best = MT3_TOKEN_EOS;
 
   for (guint i = 0; i < n; i++) {
-    if (logits[i] <= largest || !is_allowed (allowed, i))
+    if (logits[i] <= largest || !mt3_decoding_permits (decoding, state, i))
       continue;
     largest = logits[i];
     best = i;
@@ -55,27 +50,26 @@ mt3_sampler_best (const gfloat *logits, guint n, const Mt3TokenSet *allowed)
   return best;
 }
 
-/* The allowed tokens, with weights relative to the most probable one's. Returns
- * how many; the sum of their weights goes to @sum. */
+/* The permitted tokens, with weights relative to the most probable one's.
+ * Returns how many; the sum of their weights goes to @sum. */
 static guint
 weigh (const gfloat *logits, guint n, const Mt3Decoding *decoding,
-    Mt3Candidate *candidates, gdouble *sum)
+    const Mt3TokenState *state, Mt3Candidate *candidates, gdouble *sum)
 {
-  const gfloat largest =
-      logits[mt3_sampler_best (logits, n, decoding->allowed)];
-  guint n_allowed = 0;
+  const gfloat largest = logits[mt3_sampler_best (logits, n, decoding, state)];
+  guint n_permitted = 0;
 
   *sum = 0.0;
   for (guint i = 0; i < n; i++) {
     gdouble weight;
 
-    if (!is_allowed (decoding->allowed, i))
+    if (!mt3_decoding_permits (decoding, state, i))
       continue;
     weight = exp (((gdouble) logits[i] - largest) / decoding->temperature);
-    candidates[n_allowed++] = (Mt3Candidate){weight, i};
+    candidates[n_permitted++] = (Mt3Candidate){weight, i};
     *sum += weight;
   }
-  return n_allowed;
+  return n_permitted;
 }
 
 /* How many of the sorted candidates stay. */
@@ -98,14 +92,17 @@ count_kept (const Mt3Candidate *candidates, guint n,
 
 guint
 mt3_sampler_draw (const gfloat *logits, guint n, const Mt3Decoding *decoding,
-    guint64 index, guint position, Mt3Candidate *candidates)
+    const Mt3TokenState *state, guint64 index, guint position,
+    Mt3Candidate *candidates)
 {
   gdouble sum, target = 0.0;
-  guint n_allowed = weigh (logits, n, decoding, candidates, &sum);
+  guint n_permitted = weigh (logits, n, decoding, state, candidates, &sum);
   guint n_kept;
 
-  qsort (candidates, n_allowed, sizeof *candidates, compare_candidates);
-  n_kept = count_kept (candidates, n_allowed, decoding, sum);
+  if (n_permitted == 0)
+    return MT3_TOKEN_EOS;
+  qsort (candidates, n_permitted, sizeof *candidates, compare_candidates);
+  n_kept = count_kept (candidates, n_permitted, decoding, sum);
   for (guint i = 0; i < n_kept; i++)
     target += candidates[i].weight;
   target *= mt3_sampler_uniform (decoding->seed, index, position);

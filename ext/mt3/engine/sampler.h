@@ -22,10 +22,10 @@ typedef struct {
  */
 gdouble mt3_sampler_uniform (guint64 seed, guint64 index, guint position);
 
-/* The most probable of the @n tokens that is allowed; of equals the lower one.
- * @allowed: (nullable): NULL allows all */
-guint mt3_sampler_best (
-    const gfloat *logits, guint n, const Mt3TokenSet *allowed);
+/* The most probable of the @n tokens that @decoding permits to follow a text in
+ * @state; of equals the lower one, the end where there is none. */
+guint mt3_sampler_best (const gfloat *logits, guint n,
+    const Mt3Decoding *decoding, const Mt3TokenState *state);
 
 /**
  * mt3_sampler_draw:
@@ -33,13 +33,14 @@ guint mt3_sampler_best (
  * @decoding: with a temperature above 0
  * @candidates: scratch for @n
  *
- * Draws one of the allowed tokens with probability softmax (logits /
+ * Draws one of the permitted tokens with probability softmax (logits /
  * temperature) among the top_k most probable, and of those among the fewest
- * whose probabilities (of all that are allowed) reach top_p; at least one
- * stays. Among equals the lower token comes first.
+ * whose probabilities (of all that are permitted) reach top_p; at least one
+ * stays. Among equals the lower token comes first. The end where none is
+ * permitted.
  */
 guint mt3_sampler_draw (const gfloat *logits, guint n,
-    const Mt3Decoding *decoding, guint64 index, guint position,
-    Mt3Candidate *candidates);
+    const Mt3Decoding *decoding, const Mt3TokenState *state, guint64 index,
+    guint position, Mt3Candidate *candidates);
 
 G_END_DECLS

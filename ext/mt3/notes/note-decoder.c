@@ -23,7 +23,7 @@ struct _Mt3NoteDecoder {
   gdouble frames_per_second;
   guint window_frames;
   guint velocity_bins;
-  gboolean ties, distinct_onsets;
+  gboolean ties;
   Mt3TokenSet *allowed;
   Mt3NoteCallback callback;
   gpointer user_data;
@@ -35,7 +35,6 @@ struct _Mt3NoteDecoder {
   guint last_id;
   GHashTable *active_by_key; /* (pitch, program) to ActiveNote (owned) */
   GQueue active; /* the same in the order of onsets */
-  gdouble drum_onsets[128]; /* the last of each key */
 
   /* Of the window being decoded; times in seconds */
   gdouble start;
@@ -130,13 +129,6 @@ is_program_allowed (const Mt3NoteDecoder *decoder)
              mt3_vocabulary_token (decoder->velocity_bins, event));
 }
 
-/* A model that runs in circles writes one onset again and again. */
-static gboolean
-is_repeated (const Mt3NoteDecoder *decoder, gdouble onset)
-{
-  return decoder->distinct_onsets && onset == decoder->now;
-}
-
 /* The events below return FALSE when the event does not fit. */
 
 static gboolean
@@ -152,8 +144,6 @@ decode_pitch (Mt3NoteDecoder *decoder, guint pitch)
   }
   if (decoder->velocity == 0 ? !active : !is_program_allowed (decoder))
     return FALSE;
-  if (active && is_repeated (decoder, active->note.onset))
-    return FALSE;
   if (active)
     end_active (decoder, active, decoder->now);
   if (decoder->velocity > 0)
@@ -164,10 +154,8 @@ decode_pitch (Mt3NoteDecoder *decoder, guint pitch)
 static gboolean
 decode_drum (Mt3NoteDecoder *decoder, guint key)
 {
-  if (decoder->velocity == 0 ||
-      is_repeated (decoder, decoder->drum_onsets[key]))
+  if (decoder->velocity == 0)
     return FALSE;
-  decoder->drum_onsets[key] = decoder->now;
 
   Mt3Note note = begin_note (decoder, key, 0, TRUE);
   end_note (decoder, &note, note.onset);
@@ -315,7 +303,6 @@ set_model (Mt3NoteDecoder *decoder, const Mt3Config *config, gdouble start)
   decoder->window_frames = config->window_frames;
   decoder->velocity_bins = config->velocity_bins;
   decoder->ties = config->ties;
-  decoder->distinct_onsets = config->distinct_onsets;
 }
 
 void
@@ -364,8 +351,6 @@ mt3_note_decoder_reset (Mt3NoteDecoder *decoder)
   decoder->velocity = INITIAL_VELOCITY;
   decoder->program = 0;
   decoder->last_id = 0;
-  for (guint key = 0; key < G_N_ELEMENTS (decoder->drum_onsets); key++)
-    decoder->drum_onsets[key] = NAN;
   g_queue_init (&decoder->active);
   g_hash_table_remove_all (decoder->active_by_key);
   g_array_set_size (decoder->ended, 0);

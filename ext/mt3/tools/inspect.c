@@ -28,8 +28,10 @@ print_config (const Mt3Report *report)
       c->decoder_d_ff);
   g_print (
       "width        %u, %u heads of %u\n", c->d_model, c->n_heads, c->head_dim);
-  g_print ("vocabulary   %u, velocity bins %u, ties %s, at most %u tokens\n",
-      c->vocab_size, c->velocity_bins, c->ties ? "yes" : "no", c->max_tokens);
+  g_print ("vocabulary   %u, velocity bins %u, ties %s, order %s, "
+           "at most %u tokens\n",
+      c->vocab_size, c->velocity_bins, c->ties ? "yes" : "no",
+      c->ordered_events ? "yes" : "no", c->max_tokens);
   g_print ("programs     %u%s\n", n_written (c),
       n_written (c) < MT3_CONFIG_PROGRAMS
           ? ", each also for others that sound like it"

@@ -29,7 +29,7 @@ DEFAULTS = {
     'd_model': 320, 'n_heads': 5, 'head_dim': 64, 'encoder_layers': 6,
     'decoder_layers': 3, 'encoder_d_ff': 768, 'decoder_d_ff': 640,
     'max_tokens': 1024, 'velocity_bins': 8, 'ties': True,
-    'distinct_onsets': True,
+    'ordered_events': True,
 }
 
 
@@ -44,7 +44,7 @@ def make_config(**changes):
 
 def config_to_json(config):
     values = {name: getattr(config, name) for name, _ in config._fields_}
-    for name in 'ties', 'distinct_onsets':
+    for name in 'ties', 'ordered_events':
         values[name] = bool(values[name])
     values['written_programs'] = config.get_programs()
     return json.dumps(values)
@@ -255,10 +255,17 @@ class Mt3(nn.Module):
         going = torch.arange(n, device=mels.device)
         written = torch.full((n, max_tokens), END, device=mels.device)
         past = [(k[:, :, :0], v[:, :, :0]) for k, v in memory]
+        texts = native.Texts(self.config, n)
         for i in range(max_tokens):
             logits, past = self.decoder(
                 token, self.positions[i], memory, past)
-            token = logits[:, -1:].argmax(-1)
+            logits = logits[:, -1]
+            if self.config.ordered_events:
+                permitted = torch.from_numpy(texts.permitted())
+                logits = logits.masked_fill(
+                    ~permitted.to(logits.device), -math.inf)
+            token = logits.argmax(-1, keepdim=True)
+            texts.follow(token[:, 0].cpu())
             written[going, i] = token[:, 0]
             # Asking costs a trip to the device.
             if i % 16 < 15:
@@ -268,6 +275,7 @@ class Mt3(nn.Module):
                 break
             if len(kept) < len(going):
                 going, token = going[kept], token[kept]
+                texts.keep(kept.cpu())
                 memory, past = ([(k[kept], v[kept]) for k, v in pairs]
                                 for pairs in (memory, past))
         rows = written[:, :i + 1].tolist()

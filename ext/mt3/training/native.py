@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """libmt3training: the product's vocabulary, encoder and decoder, by ctypes.
 
-The structures are those of bank.h, corpus.h, scene.h, note.h, note-decoder.h
-and model-config.h.
+The structures are those of bank.h, corpus.h, scene.h, note.h, note-decoder.h,
+model-config.h and token-order.h.
 """
 import ctypes as C
 import os
@@ -72,7 +72,7 @@ class Config(C.Structure):
             'window_frames', 'd_model', 'n_heads', 'head_dim',
             'encoder_layers', 'decoder_layers', 'encoder_d_ff',
             'decoder_d_ff', 'vocab_size', 'max_tokens', 'velocity_bins')] + [
-        ('ties', C.c_int), ('distinct_onsets', C.c_int),
+        ('ties', C.c_int), ('ordered_events', C.c_int),
         ('written_programs', C.c_uint8 * 128)]
 
     def get_programs(self):
@@ -85,6 +85,18 @@ class Config(C.Structure):
             0 if w == program else w + 1 for program, w in enumerate(written)]
 
 
+# Mt3TokenState
+STATE = np.dtype([('next', '<i4'), ('shift', '<i2'), ('program', '<i2'),
+                  ('velocity', '<i2'), ('in_ties', 'u1'), ('place', 'u1')])
+
+
+class Order(C.Structure):
+    """Mt3TokenOrder: the first token of each kind, and the one behind."""
+    _fields_ = [(f'{kind}_{edge}', C.c_uint16) for kind in (
+        'shift', 'pitch', 'velocity', 'tie', 'program', 'drum')
+        for edge in ('first', 'end')]
+
+
 class Encoding(C.Structure):
     _fields_ = [('velocity_bins', C.c_uint), ('ties', C.c_int),
                 ('first_step', C.c_int64), ('end_step', C.c_int64)]
@@ -95,6 +107,11 @@ _PROTOTYPES = {
                              [C.c_uint, C.c_void_p]),
     'mt3_scene_source_free': (None, [C.c_void_p]),
     'mt3_scene_source_draw': (None, [C.c_void_p, C.c_uint64, C.c_void_p]),
+    'mt3_event_order': (Order, [C.c_void_p] * 2),
+    'mt3_texts_start': (None, [C.c_void_p] * 2 + [C.c_uint]),
+    'mt3_texts_permitted': (None, [C.c_void_p] * 2 + [C.c_uint] * 2 +
+                            [C.c_void_p]),
+    'mt3_texts_follow': (None, [C.c_void_p] * 2 + [C.c_uint, C.c_void_p]),
     'mt3_vocabulary_size': (C.c_uint, [C.c_uint]),
     'mt3_note_encoder_step': (C.c_int64, [C.c_double]),
     'mt3_note_encoder_encode': (C.c_uint, [C.c_void_p, C.c_void_p, C.c_uint,
@@ -127,6 +144,10 @@ LIBRARY = _load()
 
 def vocabulary_size(velocity_bins):
     return LIBRARY.mt3_vocabulary_size(velocity_bins)
+
+
+def step(seconds):
+    return LIBRARY.mt3_note_encoder_step(seconds)
 
 
 class SceneSource:
@@ -166,6 +187,36 @@ class SceneSource:
         LIBRARY.mt3_scene_source_draw(self._source, seed, C.byref(batch))
         order = np.argsort(arrays['n_tokens'], kind='stable')
         return {name: array[order] for name, array in arrays.items()}
+
+
+class Texts:
+    """Which tokens may follow n texts that keep a model's order of events; see
+    texts.h."""
+
+    def __init__(self, config, n):
+        self._order = LIBRARY.mt3_event_order(C.byref(config), None)
+        self._vocab_size = config.vocab_size
+        self._states = np.zeros(n, STATE)
+        LIBRARY.mt3_texts_start(
+            C.byref(self._order), self._states.ctypes.data, n)
+
+    def permitted(self):
+        """[texts, tokens]"""
+        n = len(self._states)
+        result = np.empty((n, self._vocab_size), bool)
+        LIBRARY.mt3_texts_permitted(
+            C.byref(self._order), self._states.ctypes.data, n,
+            self._vocab_size, result.ctypes.data)
+        return result
+
+    def follow(self, tokens):
+        tokens = np.ascontiguousarray(tokens, np.int64)
+        LIBRARY.mt3_texts_follow(
+            C.byref(self._order), self._states.ctypes.data, len(tokens),
+            tokens.ctypes.data)
+
+    def keep(self, rows):
+        self._states = self._states[rows].copy()
 
 
 def encode(notes, velocity_bins, first_step, end_step, max_tokens):

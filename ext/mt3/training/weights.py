@@ -54,25 +54,45 @@ def write(path, tensors, metadata, dtype='F16'):
                         'data_offsets': [offset, offset + len(block)]}
         offset += len(block)
         blocks.append(block)
+    _write_file(path, header, b''.join(blocks))
+
+
+def _write_file(path, header, data):
     text = json.dumps(header).encode()
     text += b' ' * (-len(text) % 8)
     with open(path, 'wb') as file:
-        file.write(struct.pack('<Q', len(text)) + text + b''.join(blocks))
+        file.write(struct.pack('<Q', len(text)) + text + data)
+
+
+def _read_file(path):
+    with open(path, 'rb') as file:
+        length, = struct.unpack('<Q', file.read(8))
+        return json.loads(file.read(length)), file.read()
+
+
+def change_config(path, out, changes):
+    """Writes the file again with other values ({name: value}) in its
+    configuration; the tensors' bytes stay as they are."""
+    header, data = _read_file(path)
+    config = config_from_json(header['__metadata__'][CONFIG_KEY])
+    for name, value in changes.items():
+        if name not in dict(config._fields_):
+            raise SystemExit(f'a configuration has no {name}')
+        setattr(config, name, type(getattr(config, name))(value))
+    header['__metadata__'][CONFIG_KEY] = config_to_json(config)
+    _write_file(out, header, data)
 
 
 def read(path):
     """The tensors as float32, and the metadata."""
-    with open(path, 'rb') as file:
-        data = file.read()
-    length, = struct.unpack('<Q', data[:8])
-    header = json.loads(data[8:8 + length])
+    header, data = _read_file(path)
     metadata = header.pop('__metadata__', {})
     tensors = {}
     for name, entry in header.items():
         if entry['dtype'] not in _TYPES:
             raise SystemExit(f'{path}: {name} is {entry["dtype"]}; convert the '
                              'file with mt3-model convert')
-        start, end = (8 + length + o for o in entry['data_offsets'])
+        start, end = entry['data_offsets']
         tensors[name] = np.frombuffer(
             data[start:end], _TYPES[entry['dtype']]).reshape(
                 entry['shape']).astype(np.float32)

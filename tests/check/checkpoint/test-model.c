@@ -103,7 +103,7 @@ START_TEST (the_configuration_in_the_metadata_comes_back)
   config.max_tokens = 77;
   config.velocity_bins = 5;
   config.ties = FALSE;
-  config.distinct_onsets = TRUE;
+  config.ordered_events = TRUE;
   config.written_programs[42] = 40 + 1;
   own = random_model_new (&config, 1, FALSE);
   path = fixture_write (own);
@@ -203,6 +203,8 @@ static const struct {
     {"{\"written_programs\":[0,1]}", "written_programs is no list of 128"},
     {"{\"encoder_layers\":1000000000}", "encoder_layers is 1000000000"},
     {"{\"mel_high_hz\":9000}", "half its sample rate"},
+    {"{\"ordered_events\":true,\"window_frames\":1251}",
+        "windows last more than 10 s"},
     {"{\"head_dim\":4,\"encoder_layers\":3}",
         "tensor encoder/layers_2/pre_attention_layer_norm/scale: expected 8, "
         "found none"},

@@ -110,14 +110,23 @@ run_mel (const Mt3CudaMel *mel)
   }
 }
 
-/* Of constrained rows the next token that is allowed. */
-static guint16
-allow (const Mt3CudaSample *args, const Mt3CudaRow *row, guint16 token)
+static gboolean
+permits (const Mt3CudaSample *args, const Mt3CudaRow *row, guint16 token)
 {
   const uint32_t *bits =
       args->allowed + (gsize) row->slot * ((args->vocab + 31) / 32);
 
-  while (row->constrained && !(bits[token / 32] >> token % 32 & 1))
+  return (!row->constrained || (bits[token / 32] >> token % 32 & 1)) &&
+         (!args->ordered || !mt3_token_order_exists (&row->order) ||
+             mt3_token_order_permits (&row->order, &row->state, token, EOS));
+}
+
+/* The next token that the row may have. */
+static guint16
+permitted_token (
+    const Mt3CudaSample *args, const Mt3CudaRow *row, guint16 token)
+{
+  while (!permits (args, row, token))
     token = (guint16) ((token + 1) % args->vocab);
   return token;
 }
@@ -135,10 +144,11 @@ run_sample (const Mt3CudaSample *args)
     record = &args->records[row->step++ * args->n_rows + i];
     record->flags = *flag && args->out.lo == NULL ? MT3_CUDA_OVERFLOW : 0;
     record->log_prob = -0.125f * (gfloat) (row->position + 1);
-    record->token = allow (args, row,
+    record->token = permitted_token (args, row,
         token_of (
             GPOINTER_TO_UINT (g_hash_table_lookup (contents, (gpointer) flag)),
             (guint) row->position));
+    mt3_token_order_follow (&row->order, &row->state, record->token);
     row->token = record->token;
     row->position++;
     row->remaining =

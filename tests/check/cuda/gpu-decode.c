@@ -12,6 +12,7 @@
 #include "device-arrays.h"
 #include "engine/sampler.h"
 #include "kernels/cpu/cpu-kernels.h"
+#include "vocabulary/event-order.h"
 
 /* Of a number and of the root of the mean square: the order of float32 sums;
  * and what is stored in float16. */
@@ -538,18 +539,52 @@ END_TEST
 
 /* ------------------------------------------------------------ the sampler */
 
+/* After some random text. */
+static Mt3TokenState
+make_text (const Mt3TokenOrder *order, GRand *random)
+{
+  Mt3TokenState text = mt3_token_order_start (order);
+
+  for (gint tries = g_rand_int_range (random, 0, 500); tries > 0; tries--) {
+    const gint token = g_rand_int_range (random, MT3_TOKEN_EOS + 1, VOCAB);
+
+    if (mt3_token_order_permits (order, &text, token, MT3_TOKEN_EOS))
+      mt3_token_order_follow (order, &text, token);
+  }
+  return text;
+}
+
+/* Two in three keep an order. */
+static void
+add_orders (Mt3CudaRow *rows)
+{
+  g_autoptr (GRand) random = g_rand_new_with_seed (1);
+  Mt3Config config;
+
+  mt3_config_init_multitrack (&config);
+  config.ordered_events = TRUE;
+  for (gint i = 0; i < N_ROWS; i++) {
+    if (i % 3 == 0)
+      continue;
+    rows[i].order = mt3_event_order (&config, NULL);
+    rows[i].state = make_text (&rows[i].order, random);
+  }
+}
+
 /* Greedy rows, drawn ones, and both with some tokens only. */
 static Mt3CudaRow *
-make_sampled_rows (void)
+make_sampled_rows (gboolean ordered)
 {
   Mt3CudaRow *rows = make_rows ();
 
   for (gint i = 0; i < N_ROWS; i++) {
-    rows[i].constrained = i % 3 == 0;
+    rows[i].constrained = i % 4 == 0;
     rows[i].temperature = i % 2 ? 0.5f + i / 50.0f : 0.0f;
     rows[i].top_k = i % 5 ? 0 : 40;
     rows[i].top_p = i % 7 ? 1.0f : 0.9f;
   }
+  if (ordered)
+    add_orders (rows);
   return rows;
 }
 
@@ -565,10 +600,11 @@ token_on_cpu (
   decoding.top_p = row->top_p;
   decoding.seed = row->seed;
   decoding.allowed = row->constrained ? allowed : NULL;
+  decoding.order = row->order;
   if (row->temperature == 0.0f)
-    return mt3_sampler_best (logits, VOCAB, decoding.allowed);
-  return mt3_sampler_draw (
-      logits, VOCAB, &decoding, row->index, (guint) row->position, candidates);
+    return mt3_sampler_best (logits, VOCAB, &decoding, &row->state);
+  return mt3_sampler_draw (logits, VOCAB, &decoding, &row->state, row->index,
+      (guint) row->position, candidates);
 }
 
 /* The same bits for every slot. */
@@ -586,12 +622,14 @@ allowed_on_device (const Mt3TokenSet *allowed)
 START_TEST (test_tokens_and_log_probabilities_are_the_cpus)
 {
   const gsize n = N_ROWS * VOCAB;
+  const gboolean exact = _i % 2, ordered = _i / 2;
   g_autofree gfloat *logits = random_floats (n, 6.0f);
   g_autofree gfloat *embedding = random_floats (VOCAB * D_MODEL, 3.0f);
   g_autofree gfloat *positions =
       random_floats ((N_POSITIONS + 1) * D_MODEL, 1.0f);
   g_autofree gint *overflow = g_new0 (gint, N_ROWS);
-  g_autofree Mt3CudaRow *rows = make_sampled_rows ();
+  g_autofree Mt3CudaRow *rows = make_sampled_rows (ordered);
+  g_autofree Mt3CudaRow *advanced = NULL;
   g_autoptr (Mt3TokenSet) allowed = mt3_token_set_new (VOCAB);
   g_autofree Mt3CudaRecord *records = NULL;
   g_autofree gfloat *x = NULL;
@@ -611,12 +649,14 @@ START_TEST (test_tokens_and_log_probabilities_are_the_cpus)
       .d_model = D_MODEL,
       .overflow = to_device (overflow, N_ROWS * sizeof (gint)),
       .allowed = allowed_on_device (allowed),
+      .ordered = ordered,
       .x = device_floats (D_MODEL),
-      .out = empty_activations (N_PADDED * D_MODEL, _i),
+      .out = empty_activations (N_PADDED * D_MODEL, exact),
       .out_squares = device_floats (D_MODEL / MT3_CUDA_DECODE_SQUARES),
   };
   check_cuda (mt3_cuda_sample (&args, in_order));
 
+  advanced = to_host (args.rows, N_ROWS * sizeof (Mt3CudaRow));
   records = to_host (args.records, N_ROWS * sizeof (Mt3CudaRecord));
   x = floats_from_device (args.x, D_MODEL);
   for (gsize row = 0; row < N_ROWS; row++) {
@@ -627,6 +667,9 @@ START_TEST (test_tokens_and_log_probabilities_are_the_cpus)
     gsize largest;
 
     ck_assert_uint_eq (records[row].token, token);
+    mt3_token_order_follow (&rows[row].order, &rows[row].state, (int) token);
+    ck_assert_mem_eq (
+        &advanced[row].state, &rows[row].state, sizeof (Mt3TokenState));
     ck_assert_float_eq_tol (records[row].log_prob,
         own[token] - cpu ()->log_sum_exp (own, VOCAB, &largest), 1e-5);
     for (gsize c = 0; c < D_MODEL && token != MT3_TOKEN_EOS; c++)
@@ -655,7 +698,7 @@ main (void)
   tcase_add_loop_test (
       tests, test_attention_of_many_rows_makes_the_same_bits, 0, 3);
   tcase_add_loop_test (
-      tests, test_tokens_and_log_probabilities_are_the_cpus, 0, 2);
+      tests, test_tokens_and_log_probabilities_are_the_cpus, 0, 4);
   suite_add_tcase (suite, tests);
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);

@@ -3,14 +3,15 @@
  * gpu-parity.c: a window's tokens and log-probabilities are the same bits
  * whatever shares the device with it: number of slots, which slot, steps a
  * call, dependent launch (and with those the kernels' tiles). Every third
- * window may have some tokens only. And in exact precision they are the CPU
- * engine's tokens. Runs on a machine with a GPU, with any model that the CUDA
- * engine takes. The first two ways share the fewest kernels; one way alone is
- * enough for a tool that watches every access.
+ * window may have some tokens only, and a model's texts keep their order. And
+ * in exact precision they are the CPU engine's tokens. Runs on a machine with a
+ * GPU, with any model that the CUDA engine takes. The first two ways share the
+ * fewest kernels; one way alone is enough for a tool that watches every access.
  *
  * usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS [N_WAYS]]]
  */
 #include "engine/cuda/cuda-backend.h"
+#include "vocabulary/event-order.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -97,13 +98,15 @@ fill (const Test *test, Mt3Backend *backend, const Way *way, guint *next,
   for (guint i = 0; i < backend->n_slots && *next < test->n_windows; i++) {
     const guint slot = way->backwards ? backend->n_slots - 1 - i : i;
     const guint index = way->backwards ? test->n_windows - 1 - *next : *next;
+    const Mt3Config *config = mt3_model_config (test->model);
+    const Mt3TokenSet *allowed = index % 3 == 0 ? test->allowed : NULL;
     const Mt3BackendWindow window = {
         .slot = slot,
-        .n_frames = count_frames (mt3_model_config (test->model), index),
+        .n_frames = count_frames (config, index),
         .index = index,
         .samples = test->samples[index],
-        .decoding = {test->max_tokens, test->temperature, 40, 0.95f, 7,
-            index % 3 == 0 ? test->allowed : NULL},
+        .decoding = {test->max_tokens, test->temperature, 40, 0.95f, 7, allowed,
+            .order = mt3_event_order (config, allowed)},
     };
 
     if (window_of[slot] >= 0)

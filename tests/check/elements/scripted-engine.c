@@ -181,6 +181,7 @@ new_engine (const gchar *model_file)
   self->lowest_pitch = low ? 36 : 60;
   if (slow)
     its_config.sample_rate /= 2;
+  its_config.ordered_events = g_strcmp0 (model_file, SCRIPT_ORDERED) == 0;
 
   self->base = (Mt3Backend){
       .name = "cpu",

@@ -28,6 +28,9 @@ G_BEGIN_DECLS
 #define SCRIPT_LOW "low.safetensors"
 #define SCRIPT_SLOW "slow.safetensors"
 
+/* Whose configuration says ordered_events. */
+#define SCRIPT_ORDERED "ordered.safetensors"
+
 typedef struct {
   GMutex lock;
   GCond changed;

@@ -3,6 +3,7 @@
  * The properties of mt3transcribe that say which notes are written.
  */
 #include "element-fixture.h"
+#include "vocabulary/event-order.h"
 
 /* Decoding */
 
@@ -51,6 +52,29 @@ GST_START_TEST (a_change_counts_for_the_windows_that_begin_later)
   fixture_wait_windows (&fixture, 3);
   fail_unless (script_last_decoding ()->temperature == 0.0f);
   fail_unless (script_last_decoding ()->allowed == NULL);
+}
+
+GST_END_TEST
+
+static const gchar *ordered_programs[] = {NULL, "drums", "violin"};
+
+GST_START_TEST (texts_keep_the_order_that_the_model_says)
+{
+  g_auto (Fixture) fixture = fixture_new (SCRIPT_ORDERED);
+  const Mt3Decoding *decoding;
+  Mt3TokenOrder expected;
+  Mt3Config config;
+
+  gst_harness_set_src_caps_str (fixture.harness, FIXTURE_CAPS);
+  g_object_set (fixture.element, "programs", ordered_programs[__i__], NULL);
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  mt3_config_init_multitrack (&config);
+  config.window_frames = SCRIPT_WINDOW / config.hop_length;
+  config.ordered_events = TRUE;
+  decoding = script_last_decoding ();
+  expected = mt3_event_order (&config, decoding->allowed);
+  fail_unless (memcmp (&decoding->order, &expected, sizeof expected) == 0);
 }
 
 GST_END_TEST
@@ -402,6 +426,8 @@ notes_suite (void)
   tcase_add_test (tcase, by_default_tokens_are_those_of_the_reference);
   tcase_add_test (tcase, draws_are_as_the_properties_say);
   tcase_add_test (tcase, a_change_counts_for_the_windows_that_begin_later);
+  tcase_add_loop_test (tcase, texts_keep_the_order_that_the_model_says, 0,
+      G_N_ELEMENTS (ordered_programs));
   tcase_add_test (tcase, searches_are_as_the_properties_say);
   tcase_add_test (tcase, the_engine_is_opened_for_as_many_beams);
   tcase_add_test (tcase, a_search_at_a_temperature_is_an_error);

@@ -58,7 +58,7 @@ step (Table *table, Mt3BeamSearch *search)
         table->logits + table->contexts[beam] * table->n_tokens;
 
     mt3_beam_search_rank (search, beam, logits, table->n_tokens,
-        log_sum_exp (logits, table->n_tokens), NULL, candidates + beam * n);
+        log_sum_exp (logits, table->n_tokens), candidates + beam * n);
   }
   goes_on = mt3_beam_search_step (search, candidates, n_live * n);
   follow_texts (table, search);
@@ -73,12 +73,15 @@ main (int argc, char **argv)
   g_autofree guint16 *tokens = NULL;
   g_autofree gfloat *log_probs = NULL;
   Table table = {0};
+  Mt3Decoding decoding = MT3_DECODING_GREEDY;
   gboolean ended;
-  guint n, max_tokens;
+  guint n;
 
   if (argc != 6)
     return EXIT_FAILURE;
-  max_tokens = atoi (argv[3]);
+  decoding.beam_size = atoi (argv[1]);
+  decoding.beam_alpha = (gfloat) g_ascii_strtod (argv[2], NULL);
+  decoding.max_tokens = atoi (argv[3]);
   table.n_contexts = atoi (argv[4]);
   table.n_tokens = atoi (argv[5]);
   logits = table.logits = g_new (gfloat, table.n_contexts * table.n_tokens);
@@ -86,12 +89,11 @@ main (int argc, char **argv)
           stdin) != table.n_contexts)
     return EXIT_FAILURE;
 
-  search = mt3_beam_search_new (
-      atoi (argv[1]), g_ascii_strtod (argv[2], NULL), max_tokens);
+  search = mt3_beam_search_new (&decoding);
   while (step (&table, search))
     continue;
-  tokens = g_new (guint16, max_tokens);
-  log_probs = g_new (gfloat, max_tokens);
+  tokens = g_new (guint16, decoding.max_tokens);
+  log_probs = g_new (gfloat, decoding.max_tokens);
   n = mt3_beam_search_read (search, tokens, log_probs, &ended);
   printf ("%d", ended);
   for (guint i = 0; i < n; i++)

@@ -32,7 +32,7 @@ find_rule (const Rule *rules, const gchar *text)
 /* A search under way, and the live texts it should have. */
 typedef struct {
   const Rule *rules;
-  const Mt3TokenSet *allowed;
+  Mt3Decoding decoding;
   Mt3BeamSearch *search;
   gchar texts[MT3_MAX_BEAMS][MAX_TEXT + 1];
   guint n_steps;
@@ -45,7 +45,10 @@ run_new (const Rule *rules, guint n_beams, gdouble alpha, guint max_tokens)
   Run *run = g_new0 (Run, 1);
 
   run->rules = rules;
-  run->search = mt3_beam_search_new (n_beams, alpha, max_tokens);
+  run->decoding.beam_size = n_beams;
+  run->decoding.beam_alpha = (gfloat) alpha;
+  run->decoding.max_tokens = max_tokens;
+  run->search = mt3_beam_search_new (&run->decoding);
   return run;
 }
 
@@ -64,8 +67,7 @@ rank (const Run *run, guint beam, Mt3BeamCandidate *candidates)
   const gfloat logits[N_TOKENS] = {-INFINITY, (gfloat) log (rule->end),
       (gfloat) log (rule->a), (gfloat) log (rule->b)};
 
-  mt3_beam_search_rank (
-      run->search, beam, logits, N_TOKENS, 0.0f, run->allowed, candidates);
+  mt3_beam_search_rank (run->search, beam, logits, N_TOKENS, 0.0f, candidates);
 }
 
 static void
@@ -242,7 +244,7 @@ START_TEST (test_only_allowed_tokens_continue_a_text)
 
   mt3_token_set_add (allowed, END);
   mt3_token_set_add (allowed, A);
-  run->allowed = allowed;
+  run->decoding.allowed = allowed;
   ck_assert_str_eq (finish (run), "AA.");
 }
 END_TEST

@@ -20,6 +20,18 @@ static const Mt3Decoding searched = {
     40, 0.0f, 0, 1.0f, 0, NULL, .beam_size = 3, .beam_alpha = 0.6f};
 static const Mt3Decoding drawn = {40, 1.0f, 20, 0.9f, 5, NULL};
 
+/* Ranges as a vocabulary may have them; the model does not care. */
+#define ORDER                                                                  \
+  {                                                                            \
+    .shift = {3, 208}, .pitch = {1004, 1132}, .velocity = {1132, 1134},        \
+    .tie = {1134, 1135}, .program = {1135, 1263}, .drum = {1263, 1391},        \
+  }
+static const Mt3Decoding ordered[] = {
+    {40, 0.0f, 0, 1.0f, 0, NULL, .order = ORDER},
+    {40, 1.0f, 20, 0.9f, 5, NULL, .order = ORDER},
+    {40, 0.0f, 0, 1.0f, 0, NULL, 3, 0.6f, ORDER},
+};
+
 static Mt3Engine *
 open_for (const Mt3Decoding *how, guint n_threads, guint n_slots,
     Mt3Precision precision)
@@ -121,6 +133,9 @@ static const struct {
     {MT3_PRECISION_EXACT, &decoding},
     {MT3_PRECISION_EXACT, &drawn},
     {MT3_PRECISION_EXACT, &searched},
+    {MT3_PRECISION_EXACT, &ordered[0]},
+    {MT3_PRECISION_EXACT, &ordered[1]},
+    {MT3_PRECISION_EXACT, &ordered[2]},
     {MT3_PRECISION_FAST, &decoding},
 };
 
@@ -340,6 +355,36 @@ START_TEST (test_only_allowed_tokens_are_chosen)
 }
 END_TEST
 
+static guint
+count_out_of_order (GPtrArray *transcripts, const Mt3TokenOrder *order)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < transcripts->len; i++) {
+    const Mt3Transcript *transcript = g_ptr_array_index (transcripts, i);
+    Mt3TokenState text = mt3_token_order_start (order);
+
+    for (guint j = 0; j < transcript->n_tokens; j++) {
+      n += !mt3_token_order_permits (
+          order, &text, transcript->tokens[j], MT3_TOKEN_EOS);
+      mt3_token_order_follow (order, &text, transcript->tokens[j]);
+    }
+  }
+  return n;
+}
+
+START_TEST (test_texts_keep_their_order)
+{
+  const Mt3Decoding *how = &ordered[_i];
+  g_autoptr (Mt3Engine) engine = open_for (how, 2, 4, MT3_PRECISION_EXACT);
+  g_autoptr (GPtrArray) free_choice = run_streams (engine, decodings[_i], 1);
+  g_autoptr (GPtrArray) found = run_streams (engine, how, 1);
+
+  ck_assert_uint_gt (count_out_of_order (free_choice, &how->order), 0);
+  ck_assert_uint_eq (count_out_of_order (found, &how->order), 0);
+}
+END_TEST
+
 START_TEST (test_allowing_all_tokens_changes_nothing)
 {
   Mt3Decoding how = *decodings[_i];
@@ -372,6 +417,8 @@ main (void)
   tcase_add_test (tcase, test_a_window_is_the_same_after_a_flush);
   tcase_add_loop_test (
       tcase, test_only_allowed_tokens_are_chosen, 0, G_N_ELEMENTS (decodings));
+  tcase_add_loop_test (
+      tcase, test_texts_keep_their_order, 0, G_N_ELEMENTS (ordered));
   tcase_add_loop_test (tcase, test_allowing_all_tokens_changes_nothing, 0,
       G_N_ELEMENTS (decodings));
   tcase_add_test (tcase, test_a_search_changes_nothing_beside_it);

@@ -32,16 +32,6 @@ static const Mt3Config piano = {
     .ties = FALSE,
 };
 
-/* As multitrack; the model may run in circles. */
-static const Mt3Config distinct = {
-    .sample_rate = 16000,
-    .hop_length = 128,
-    .window_frames = 256,
-    .velocity_bins = 1,
-    .ties = TRUE,
-    .distinct_onsets = TRUE,
-};
-
 /* "pitch:60" to its token; "tie", "end" and "id:N" (any id) too. */
 static guint16
 parse_token (guint velocity_bins, const gchar *word)
@@ -237,22 +227,10 @@ static const struct {
     {"without ties a tie is invalid", &piano, "tie velocity:80 pitch:60",
         "0.00-0.01 60@0 80", 1},
 
-    /* Onsets written again and again at one moment */
-    {"to the reference an onset that is repeated is another note", &multitrack,
+    {"an onset that is repeated at one moment is another note", &multitrack,
         "tie " ON "shift:10 pitch:60 pitch:60 drum:36 drum:36",
         "0.10-0.11 60@0 127, 0.10-0.11 drum 36 127, 0.10-0.11 drum 36 127, "
         "0.10-0.11 60@0 127"},
-    {"with distinct onsets it is the same note", &distinct,
-        "tie " ON "shift:10 pitch:60 pitch:60 drum:36 pitch:60 drum:36",
-        "0.10-0.11 drum 36 127, 0.10-0.11 60@0 127", 3},
-    {"and does not end where it begins", &distinct,
-        "tie " ON "pitch:60 " OFF "pitch:60 " ON "pitch:60 shift:50 " OFF
-        "pitch:60",
-        "0.00-0.50 60@0 127", 2},
-    {"but later it is one of its own", &distinct,
-        "tie " ON "pitch:60 drum:36 shift:20 pitch:60 drum:36",
-        "0.00-0.01 drum 36 127, 0.00-0.20 60@0 127, 0.20-0.21 drum 36 127, "
-        "0.20-0.21 60@0 127"},
 
     /* The end of the audio */
     {"the end ends what sounds at the current time", &multitrack,

@@ -132,7 +132,7 @@ START_TEST (inspect_prints_the_model)
   ck_assert_int_eq (run ("inspect", model_path, NULL, NULL), 0);
   must_print (out, "in 28 tensors");
   must_print (out, "width        8, 2 heads of 2");
-  must_print (out, "vocabulary   8, velocity bins 1, ties yes");
+  must_print (out, "vocabulary   8, velocity bins 1, ties yes, order no");
   must_print (out, "front end    16000 Hz, hop 128, FFT 2048, 8 mel bins");
   must_print (out, "metadata     license: CC0");
   must_print (out, "no differences to the expected schema");

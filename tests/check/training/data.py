@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -26,6 +27,8 @@ import midi  # noqa: E402
 import native  # noqa: E402
 import scores  # noqa: E402
 from corpus import Part, Piece  # noqa: E402
+
+CLIPS = pathlib.Path(os.environ.get('MT3_SHARED', 'nowhere')) / 'eval'
 
 EXCLUDED = (
     'openmsx/city_blues', 'maps/MAPS_MUS-chpn-p19_ENSTDkCl', 'MDB Drums/Punk',
@@ -191,6 +194,51 @@ class Tokens(unittest.TestCase):
                          [tuple(np.round(n, 2)) for n in notes])
 
 
+class Texts(unittest.TestCase):
+    def must_keep_order(self, rows, n_tokens):
+        """What the encoder writes is permitted, the end with it."""
+        import model
+        texts = native.Texts(model.make_config(), len(rows))
+        for i in range(n_tokens.max()):
+            writing = i < n_tokens
+            permitted = texts.permitted()[np.arange(len(rows)), rows[:, i]]
+            self.assertTrue(permitted[writing].all(), f'token {i}')
+            texts.follow(rows[:, i])
+
+    def test_scenes_keep_the_order_of_events(self):
+        import bank
+        from recipe import make_recipe
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            subprocess.run([os.environ['MT3_RENDER_BANK'], '--synthetic', '1',
+                            '--stride', '16', folder], check=True,
+                           capture_output=True)
+            corpus.save(folder / 'corpus.npz', generate.generate(
+                {name: 2 for name in generate.MAKERS}))
+            source = native.SceneSource(
+                corpus.load(folder / 'corpus.npz'), bank.load([folder]),
+                make_recipe(8))
+            scenes = source.draw(1, 1000, 256 * 128, 1024)
+        self.must_keep_order(scenes['tokens'], scenes['n_tokens'])
+
+    @unittest.skipUnless(CLIPS.is_dir(), 'no evaluation clips')
+    def test_references_keep_the_order_of_events(self):
+        from recipe import program_labels
+        labels = program_labels('groups')
+        for path in sorted(CLIPS.rglob('ref.json')):
+            notes = [(on, off, pitch, velocity, labels[program], bool(drum))
+                     for on, off, pitch, velocity, program, drum in
+                     json.loads(path.read_text())]
+            rows = np.zeros((int(notes[-1][1] / 2.048) + 1, 1025), int)
+            n_tokens = np.ones(len(rows), int)
+            for i, row in enumerate(rows):
+                first = native.step(i * 2.048)
+                tokens = native.encode(notes, 8, first, first + 204, 1024)
+                row[:len(tokens) + 1] = [*tokens, 1]
+                n_tokens[i] += len(tokens)
+            self.must_keep_order(rows, n_tokens)
+
+
 class Averages(unittest.TestCase):
     def test_models_count_by_their_shares(self):
         import average
@@ -199,13 +247,11 @@ class Averages(unittest.TestCase):
         np.testing.assert_allclose(average.average(models)['scale'], [2, 2])
 
 
-@unittest.skipUnless(os.path.isdir(os.path.join(
-    os.environ.get('MT3_SHARED', ''), 'eval')), 'no evaluation clips')
+@unittest.skipUnless(CLIPS.is_dir(), 'no evaluation clips')
 class EvaluationClips(unittest.TestCase):
     def test_a_clip_is_recognised_by_ear(self):
-        folder = pathlib.Path(os.environ['MT3_SHARED']) / 'eval'
-        held_out = exclusions.held_out_prints(folder)
-        clip = folder / 'dev/asap_bach/ref.json'
+        held_out = exclusions.held_out_prints(CLIPS)
+        clip = CLIPS / 'dev/asap_bach/ref.json'
         rows = np.array([(n[0], n[1], n[1], n[2], n[3]) for n in
                          json.loads(clip.read_text()) if not n[5]], float)
         piece = Piece('another name', 'lieder', 'piano',

@@ -123,8 +123,20 @@ class Recipe(unittest.TestCase):
         model = self.work / 'run/model.safetensors'
         run(os.environ['MT3_MODEL'], 'verify', model)
         described = run(os.environ['MT3_MODEL'], 'inspect', model)
-        for said in ('CC-BY-4.0', 'Groove MIDI'):
+        for said in ('CC-BY-4.0', 'Groove MIDI', 'order yes'):
             self.assertIn(said, described)
+
+    def test_3_what_a_file_says_of_its_model_can_be_changed(self):
+        model, other = (self.work / 'run/model.safetensors',
+                        self.work / 'other.safetensors')
+        run(sys.executable, SOURCE / 'configure.py', model, other,
+            'ordered_events=0')
+        self.assertIn('order no', run(os.environ['MT3_MODEL'], 'inspect',
+                                      other))
+        import weights
+        (before, _), (after, _) = weights.read(model), weights.read(other)
+        for name, tensor in before.items():
+            np.testing.assert_array_equal(after[name], tensor)
 
     def test_6_processes_train_one_model_together(self):
         run(sys.executable, SOURCE / 'train.py', *self.options('team', 20),

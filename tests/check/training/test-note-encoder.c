@@ -3,8 +3,10 @@
  * test-note-encoder.c: what the encoder writes, and that the product's decoder
  * reads the same notes back.
  */
+#include "engine/decoding.h"
 #include "notes/note-decoder.h"
 #include "training/note-encoder.h"
+#include "vocabulary/event-order.h"
 #include "vocabulary/vocabulary.h"
 
 #include <check.h>
@@ -110,6 +112,57 @@ START_TEST (test_counts_what_does_not_fit)
   ck_assert_uint_eq (
       mt3_note_encoder_encode (&encoding, &note, 1, tokens, 2), 8);
   ck_assert_uint_eq (tokens[2], 7);
+}
+END_TEST
+
+/* Notes that no keyboard could play: few keys, any times. */
+static void
+crowd_notes (GRand *random, Mt3Note *notes, guint n_notes)
+{
+  for (guint i = 0; i < n_notes; i++) {
+    gdouble onset = g_rand_double_range (random, -2.0, 2.1);
+
+    notes[i] = (Mt3Note){
+        .onset = onset,
+        .offset = onset + g_rand_double_range (random, 0.0, 1.0),
+        .pitch = g_rand_int_range (random, 0, 4) * 42,
+        .velocity = g_rand_int_range (random, 0, 128),
+        .program = g_rand_int_range (random, 0, 3) * 63,
+        .is_drum = g_rand_boolean (random),
+    };
+  }
+}
+
+static const guint order_bins[] = {1, 8, 16, 127};
+
+START_TEST (test_every_text_keeps_the_order_that_samplers_know)
+{
+  g_autoptr (GRand) random = g_rand_new_with_seed (_i);
+  Mt3NoteEncoding encoding = {order_bins[_i], TRUE, 0, 205};
+  Mt3TokenOrder order;
+  Mt3Config config;
+
+  mt3_config_init_multitrack (&config);
+  config.velocity_bins = order_bins[_i];
+  config.ordered_events = TRUE;
+  order = mt3_event_order (&config, NULL);
+  for (guint round = 0; round < 1000; round++) {
+    Mt3TokenState state = mt3_token_order_start (&order);
+    guint16 tokens[MAX_TOKENS];
+    Mt3Note notes[100];
+    guint n_tokens;
+
+    crowd_notes (random, notes, round % G_N_ELEMENTS (notes));
+    n_tokens = mt3_note_encoder_encode (
+        &encoding, notes, round % G_N_ELEMENTS (notes), tokens, MAX_TOKENS - 1);
+    tokens[n_tokens] = MT3_TOKEN_EOS;
+    for (guint i = 0; i <= n_tokens; i++) {
+      ck_assert_msg (
+          mt3_token_order_permits (&order, &state, tokens[i], MT3_TOKEN_EOS),
+          "text %u: token %u is %u", round, i, tokens[i]);
+      mt3_token_order_follow (&order, &state, tokens[i]);
+    }
+  }
 }
 END_TEST
 
@@ -232,6 +285,9 @@ main (void)
 
   tcase_add_loop_test (tokens, test_tokens, 0, G_N_ELEMENTS (cases));
   tcase_add_test (tokens, test_counts_what_does_not_fit);
+  tcase_add_loop_test (tokens,
+      test_every_text_keeps_the_order_that_samplers_know, 0,
+      G_N_ELEMENTS (order_bins));
   suite_add_tcase (suite, tokens);
   tcase_add_loop_test (trip, test_decoder_reads_the_same_notes, 0,
       G_N_ELEMENTS (round_trip_bins));

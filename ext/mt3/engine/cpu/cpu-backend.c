@@ -34,6 +34,7 @@ typedef struct {
   gboolean active;
   Mt3Decoding decoding;
   guint64 index; /* of the window, for the draw */
+  Mt3TokenState text; /* so far; not of a search */
   guint n_tokens;
   guint16 *tokens; /* max_tokens of the model */
   gfloat *log_probs;
@@ -86,9 +87,9 @@ begin_texts (CpuBackend *backend, Slot *slot)
   slot->n_tokens = 0;
   slot->ended = FALSE;
   take_histories (backend, slot);
+  slot->text = mt3_token_order_start (&decoding->order);
   if (decoding->beam_size > 1)
-    slot->search = mt3_beam_search_new (
-        decoding->beam_size, decoding->beam_alpha, decoding->max_tokens);
+    slot->search = mt3_beam_search_new (decoding);
 }
 
 static gboolean
@@ -130,15 +131,15 @@ choose_token (gpointer data, gsize i, gsize thread)
   gfloat normaliser = forward->kernels->log_sum_exp (logits, n, &token);
 
   if (slot->search != NULL) {
-    mt3_beam_search_rank (slot->search, choice->beam, logits, n, normaliser,
-        slot->decoding.allowed, choice->candidates);
+    mt3_beam_search_rank (
+        slot->search, choice->beam, logits, n, normaliser, choice->candidates);
     return;
   }
   if (slot->decoding.temperature > 0.0f)
-    token = mt3_sampler_draw (logits, n, &slot->decoding, slot->index,
-        slot->n_tokens, backend->candidates + thread * n);
-  else if (slot->decoding.allowed != NULL)
-    token = mt3_sampler_best (logits, n, slot->decoding.allowed);
+    token = mt3_sampler_draw (logits, n, &slot->decoding, &slot->text,
+        slot->index, slot->n_tokens, backend->candidates + thread * n);
+  else if (!mt3_decoding_permits (&slot->decoding, &slot->text, token))
+    token = mt3_sampler_best (logits, n, &slot->decoding, &slot->text);
   if (token == MT3_TOKEN_EOS) {
     slot->ended = TRUE;
     slot->active = FALSE;
@@ -147,6 +148,7 @@ choose_token (gpointer data, gsize i, gsize thread)
   slot->tokens[slot->n_tokens] = token;
   slot->log_probs[slot->n_tokens] = logits[token] - normaliser;
   slot->n_tokens++;
+  mt3_token_order_follow (&slot->decoding.order, &slot->text, token);
   slot->active = slot->n_tokens < slot->decoding.max_tokens;
 }
 

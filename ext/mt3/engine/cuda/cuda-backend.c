@@ -43,6 +43,7 @@ typedef struct {
   guint n_frames;
   guint64 index;
   Mt3Decoding decoding;
+  Mt3TokenState text; /* so far */
   guint n_tokens;
   gboolean ended;
   gboolean rerun_exact;
@@ -91,6 +92,8 @@ collect_row (Mt3CudaBackend *self, const Mt3CudaLane *lane, guint row)
     slot->overflow = (record->flags & MT3_CUDA_OVERFLOW) != 0;
     slot->ended = !slot->overflow && record->token == MT3_TOKEN_EOS;
     if (!slot->overflow && !slot->ended) {
+      mt3_token_order_follow (
+          &slot->decoding.order, &slot->text, record->token);
       slot->tokens[slot->n_tokens] = record->token;
       slot->log_probs[slot->n_tokens++] = record->log_prob;
     }
@@ -193,6 +196,8 @@ fill_row (Mt3CudaRow *row, const Slot *slot, guint number)
       .temperature = slot->decoding.temperature,
       .seed = slot->decoding.seed,
       .index = slot->index,
+      .order = slot->decoding.order,
+      .state = slot->text,
   };
 }
 
@@ -334,6 +339,7 @@ cuda_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
     slot->n_frames = windows[i].n_frames;
     slot->index = windows[i].index;
     slot->decoding = windows[i].decoding;
+    slot->text = mt3_token_order_start (&slot->decoding.order);
     if (!mt3_cuda_prefill_add (&self->prefill, &windows[i], error))
       return FALSE;
   }

@@ -173,6 +173,7 @@ sample (Step *step, const gfloat *logits)
       .d_model = (int) lane->weights->config.d_model,
       .overflow = lane->slots->overflow,
       .allowed = lane->slots->allowed,
+      .ordered = lane->weights->config.ordered_events,
       .x = lane->x,
       .out = lane->planes,
       .out_squares = lane->squares,
