@@ -29,6 +29,7 @@ typedef struct {
 } TimedNote;
 
 #define DRUMS 128 /* an instrument, after the programs */
+#define N_KEYS ((DRUMS + 1) << 7)
 
 static guint64
 make_place (guint instrument, guint key, guint32 onset)
@@ -134,21 +135,56 @@ cut_overlaps (GArray *notes)
   }
 }
 
+static guint
+key_of (const Mt3Note *note)
+{
+  return (note->is_drum ? DRUMS : note->program) << 7 | note->pitch;
+}
+
+/* Puts all notes on the file's clock, key by key; in each the order is still
+ * the caller's. */
+static void
+gather_keys (GArray *timed, const Mt3Note *notes)
+{
+  g_autofree guint *ends = g_new0 (guint, N_KEYS);
+
+  for (guint i = 0; i < timed->len; i++)
+    ends[key_of (&notes[i])]++;
+  for (guint key = 1; key < N_KEYS; key++)
+    ends[key] += ends[key - 1];
+  for (guint i = timed->len; i-- > 0;)
+    g_array_index (timed, TimedNote, --ends[key_of (&notes[i])]) =
+        time_note (&notes[i]);
+}
+
+/* By insertion: callers mostly have each key's notes in their order. */
+static void
+sort_notes (GArray *notes)
+{
+  TimedNote *timed = (TimedNote *) notes->data;
+
+  for (guint i = 1; i < notes->len; i++) {
+    TimedNote note = timed[i];
+    guint at = i;
+
+    for (; at > 0 && compare_notes (&timed[at - 1], &note) > 0; at--)
+      timed[at] = timed[at - 1];
+    timed[at] = note;
+  }
+}
+
 /* All notes on the file's clock, instrument by instrument. */
 static GArray *
 time_notes (const Mt3Note *notes, guint n_notes)
 {
   GArray *timed = g_array_sized_new (FALSE, FALSE, sizeof (TimedNote), n_notes);
 
-  for (guint i = 0; i < n_notes; i++) {
-    TimedNote note = time_note (&notes[i]);
-    g_array_append_val (timed, note);
-  }
-  if (n_notes == 0)
-    return timed;
+  g_array_set_size (timed, n_notes);
+  gather_keys (timed, notes);
   end_sounding (timed);
-  qsort (timed->data, n_notes, sizeof (TimedNote), compare_notes);
-  cut_overlaps (timed);
+  sort_notes (timed);
+  if (n_notes > 0)
+    cut_overlaps (timed);
   return timed;
 }
 
