@@ -77,18 +77,41 @@ gst_mt3_note_messages_find (GstMt3NoteMessages *messages, guint id)
   return -1;
 }
 
-static void
-gst_mt3_note_messages_end (
-    GstMt3NoteMessages *messages, guint id, gdouble seconds)
+/* As it is told at its onset; @note may have ended since. */
+static GstMt3Note *
+gst_mt3_note_messages_convert (
+    GstMt3NoteMessages *messages, const Mt3Note *note)
 {
-  gint at = gst_mt3_note_messages_find (messages, id);
+  GstMt3Note told = gst_mt3_output_convert (note, 0);
+
+  told.onset = gst_mt3_note_messages_time (
+      messages, note->onset, gst_segment_to_stream_time_full);
+  told.end = GST_CLOCK_TIME_NONE;
+
+  return gst_mt3_note_copy (&told);
+}
+
+static void
+gst_mt3_note_messages_begin (GstMt3NoteMessages *messages, const Mt3Note *note)
+{
+  GstMt3Note *told = gst_mt3_note_messages_convert (messages, note);
+
+  g_hash_table_insert (messages->sounding, GUINT_TO_POINTER (note->id), told);
+  g_ptr_array_add (messages->notes, gst_mt3_note_copy (told));
+}
+
+static void
+gst_mt3_note_messages_end (GstMt3NoteMessages *messages, const Mt3Note *note)
+{
+  gint at = gst_mt3_note_messages_find (messages, note->id);
   gpointer told;
 
-  g_hash_table_steal_extended (
-      messages->sounding, GUINT_TO_POINTER (id), NULL, &told);
-  g_return_if_fail (told != NULL);
+  /* Otherwise it began while nobody wanted to know. */
+  if (!g_hash_table_steal_extended (
+          messages->sounding, GUINT_TO_POINTER (note->id), NULL, &told))
+    told = gst_mt3_note_messages_convert (messages, note);
   ((GstMt3Note *) told)->end = gst_mt3_note_messages_time (
-      messages, seconds, gst_segment_to_stream_time_full);
+      messages, note->offset, gst_segment_to_stream_time_full);
   if (at >= 0)
     g_ptr_array_remove_index (messages->notes, at);
   g_ptr_array_insert (messages->notes, at, told);
@@ -98,18 +121,10 @@ void
 gst_mt3_note_messages_add (
     GstMt3NoteMessages *messages, const Mt3Note *note, gboolean ended)
 {
-  GstMt3Note told;
-
-  if (ended) {
-    gst_mt3_note_messages_end (messages, note->id, note->offset);
-    return;
-  }
-  told = gst_mt3_output_convert (note, 0);
-  told.onset = gst_mt3_note_messages_time (
-      messages, note->onset, gst_segment_to_stream_time_full);
-  g_hash_table_insert (messages->sounding, GUINT_TO_POINTER (note->id),
-      gst_mt3_note_copy (&told));
-  g_ptr_array_add (messages->notes, gst_mt3_note_copy (&told));
+  if (ended)
+    gst_mt3_note_messages_end (messages, note);
+  else
+    gst_mt3_note_messages_begin (messages, note);
 }
 
 GstMessage *
@@ -128,13 +143,14 @@ gst_mt3_note_messages_take (
       gst_mt3_note_messages_time (
           messages, from, gst_segment_to_running_time_full),
       (GstClockTime) llround ((to - from) * GST_SECOND), messages->notes);
-  gst_mt3_note_messages_skip (messages);
+  g_ptr_array_set_size (messages->notes, 0);
 
   return message;
 }
 
 void
-gst_mt3_note_messages_skip (GstMt3NoteMessages *messages)
+gst_mt3_note_messages_forget (GstMt3NoteMessages *messages)
 {
+  g_hash_table_remove_all (messages->sounding);
   g_ptr_array_set_size (messages->notes, 0);
 }

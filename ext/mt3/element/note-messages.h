@@ -15,7 +15,8 @@ GstMt3NoteMessages *gst_mt3_note_messages_new (
     const GstMt3OutputContext *context);
 void gst_mt3_note_messages_free (GstMt3NoteMessages *messages);
 
-/* Takes note of a note at its onset (offset is NAN) and at its end. */
+/* Takes note of a note at its onset (offset is NAN) and at its end; notes of
+ * which the onset was not told may end, too. */
 void gst_mt3_note_messages_add (
     GstMt3NoteMessages *messages, const Mt3Note *note, gboolean ended);
 
@@ -33,7 +34,7 @@ void gst_mt3_note_messages_add (
 GstMessage *gst_mt3_note_messages_take (
     GstMt3NoteMessages *messages, GstObject *src, gdouble from, gdouble to);
 
-/* Forgets what the next message would tell: nobody wants it. */
-void gst_mt3_note_messages_skip (GstMt3NoteMessages *messages);
+/* Forgets all notes: nobody wants to be told. */
+void gst_mt3_note_messages_forget (GstMt3NoteMessages *messages);
 
 G_END_DECLS

@@ -64,13 +64,26 @@ gst_mt3_transcribe_end_progress (GstMt3Transcribe *self, GstProgressType type)
   self->progress = -1;
 }
 
+static gboolean
+gst_mt3_transcribe_posts_messages (GstMt3Transcribe *self)
+{
+  gboolean posts;
+
+  GST_OBJECT_LOCK (self);
+  posts = self->settings.post_messages;
+  GST_OBJECT_UNLOCK (self);
+
+  return posts;
+}
+
 void
 gst_mt3_transcribe_note (
     const Mt3Note *note, gboolean ended, gpointer user_data)
 {
   GstMt3Transcribe *self = user_data;
 
-  gst_mt3_note_messages_add (self->messages, note, ended);
+  if (gst_mt3_transcribe_posts_messages (self))
+    gst_mt3_note_messages_add (self->messages, note, ended);
   self->output->note (self->output, note, ended);
 }
 
@@ -217,13 +230,9 @@ static void
 gst_mt3_transcribe_post_notes (GstMt3Transcribe *self, gdouble from, gdouble to)
 {
   GstMessage *message;
-  gboolean wanted;
 
-  GST_OBJECT_LOCK (self);
-  wanted = self->settings.post_messages;
-  GST_OBJECT_UNLOCK (self);
-  if (!wanted) {
-    gst_mt3_note_messages_skip (self->messages);
+  if (!gst_mt3_transcribe_posts_messages (self)) {
+    gst_mt3_note_messages_forget (self->messages);
     return;
   }
   message =

@@ -279,6 +279,27 @@ GST_START_TEST (telling_can_begin_while_playing)
 
 GST_END_TEST
 
+GST_START_TEST (a_note_from_before_telling_is_told_at_its_end)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  g_auto (Told) told = {0};
+  const GstMt3Note *note;
+
+  script.sustain = TRUE;
+  fixture_push_windows (&fixture, 1, 0);
+  fixture_wait_windows (&fixture, 1);
+  g_object_set (fixture.element, "post-messages", TRUE, NULL);
+  fixture_push_windows (&fixture, 1, fixture_windows_time (1));
+  told = wait_told (&fixture);
+  fail_unless_equals_int (told.notes->len, 2);
+  note = g_ptr_array_index (told.notes, 0);
+  fail_unless_equals_int (note->id, 1);
+  fail_unless_equals_uint64 (note->onset, 50 * GST_MSECOND);
+  fail_unless_equals_uint64 (note->end, 250 * GST_MSECOND);
+}
+
+GST_END_TEST
+
 GST_START_TEST (a_flush_forgets_what_was_not_told)
 {
   g_auto (Fixture) fixture = new_telling ();
@@ -318,6 +339,7 @@ note_messages_suite (void)
   tcase_add_test (tcase, times_are_those_of_the_segment);
   tcase_add_test (tcase, times_follow_a_change_of_segments);
   tcase_add_test (tcase, telling_can_begin_while_playing);
+  tcase_add_test (tcase, a_note_from_before_telling_is_told_at_its_end);
   tcase_add_test (tcase, a_flush_forgets_what_was_not_told);
 
   return suite;
