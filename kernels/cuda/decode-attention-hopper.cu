@@ -276,7 +276,7 @@ load_query (const Mt3CudaDecodeAttention &a, const Stage &stage, float (&q)[8])
     for (int i = threadIdx.x % 8; i < a.d_model / MT3_CUDA_DECODE_SQUARES / 2;
          i += 8)
       sum += squares[i].x + squares[i].y;
-    factor = norm_factor (sum, a.d_model);
+    factor = norm_factor (sum, 1.0f / a.d_model);
   }
 #pragma unroll
   for (int i = 0; i < 8; i++)
@@ -308,36 +308,6 @@ struct Consumer {
     ring.advance ();
   }
 
-  /* Of the keys of a stage the one whose score the lane has. */
-  static __device__ __forceinline__ int
-  own_key ()
-  {
-    return threadIdx.x % 8 * in_stage / 8;
-  }
-
-  /* The lane's dimensions' part of each key's score, to the score of its own
-   * key: the lanes that add up a key's are halved with each step, and so are
-   * the keys of a lane. The sums are those of add_batch(). */
-  static __device__ __forceinline__ float
-  add_up (float (&part)[in_stage])
-  {
-    int step = 4;
-#pragma unroll
-    for (int n = in_stage / 2; n > 0; n /= 2, step /= 2) {
-      const bool upper = threadIdx.x & step;
-#pragma unroll
-      for (int i = 0; i < n; i++) {
-        const float keep = upper ? part[i + n] : part[i];
-        const float give = upper ? part[i] : part[i + n];
-        part[i] = keep + __shfl_xor_sync (0xffffffffu, give, step);
-      }
-    }
-#pragma unroll
-    for (; step > 0; step /= 2)
-      part[0] += __shfl_xor_sync (0xffffffffu, part[0], step);
-    return part[0];
-  }
-
   __device__ __forceinline__ float
   score (const float (&q)[8], int key0, int length)
   {
@@ -355,7 +325,7 @@ struct Consumer {
         part[u] = __fmaf_rn (q[i], key[i], part[u]);
     }
     const float sum = add_up (part);
-    return key0 + own_key () * GROUPS < length ? sum : MINUS_INFINITY;
+    return key0 + own_key<in_stage> () * GROUPS < length ? sum : MINUS_INFINITY;
   }
 
   /* @weight: of the lane's own key */

@@ -10,70 +10,86 @@
 template <bool EXACT> struct Batch {
   Vector8<EXACT> key[batch_keys<EXACT>], value[batch_keys<EXACT>];
 
-  /* Loads keys key0 + u * GROUPS that lie in [first, last). */
+  /* Loads those of the keys key0 + u * GROUPS that lie before `end`. */
   __device__ __forceinline__ void
-  load (const void *keys, const void *values, int key0, int first, int last)
+  load (const void *keys, const void *values, int key0, int end)
   {
 #pragma unroll
     for (int u = 0; u < batch_keys<EXACT>; u++) {
       const int at = key0 + u * GROUPS;
-      if (at >= first && at < last) {
-        key[u].load (keys, at * DIM + threadIdx.x % 8 * 8);
-        value[u].load (values, at * DIM + threadIdx.x % 8 * 8);
-      }
+      key[u].load (keys, at * DIM + threadIdx.x % 8 * 8, at < end);
+      value[u].load (values, at * DIM + threadIdx.x % 8 * 8, at < end);
+    }
+  }
+
+  /* Puts key `u` in, and its value. */
+  __device__ __forceinline__ void
+  put (const Vector8<EXACT> &new_key, const Vector8<EXACT> &new_value, int u)
+  {
+#pragma unroll
+    for (int i = 0; i < batch_keys<EXACT>; i++) {
+      key[i].replace (new_key, i == u);
+      value[i].replace (new_value, i == u);
     }
   }
 };
 
+/* Each lane finds one key's weight. A key beyond `length` has the weight 0, and
+ * is a number. */
 template <bool EXACT>
 static __device__ __forceinline__ void
 add_batch (Partial &partial, const Batch<EXACT> &batch, const float (&q)[8],
     int key0, int length)
 {
-  float score[batch_keys<EXACT>];
-  float max = partial.max;
+  constexpr int n = batch_keys<EXACT>;
+  float part[n];
 
 #pragma unroll
-  for (int u = 0; u < batch_keys<EXACT>; u++) {
+  for (int u = 0; u < n; u++) {
     float key[8];
     batch.key[u].unpack (key);
-    float sum = 0.0f;
+    part[u] = 0.0f;
 #pragma unroll
     for (int i = 0; i < 8; i++)
-      sum = __fmaf_rn (q[i], key[i], sum);
-#pragma unroll
-    for (int step = 4; step > 0; step /= 2)
-      sum += __shfl_xor_sync (0xffffffffu, sum, step);
-    score[u] = key0 + u * GROUPS < length ? sum : MINUS_INFINITY;
-    max = fmaxf (max, score[u]);
+      part[u] = __fmaf_rn (q[i], key[i], part[u]);
   }
+  const float sum = add_up (part);
+  const bool exists = key0 + own_key<n> () * GROUPS < length;
+  const float score = exists ? sum : MINUS_INFINITY;
+  float max = fmaxf (partial.max, score);
+#pragma unroll
+  for (int step = 4; step >= 8 / n; step /= 2)
+    max = fmaxf (max, __shfl_xor_sync (0xffffffffu, max, step));
   partial.rescale (max);
+  const float own = exists ? exponential<EXACT> (score - max) : 0.0f;
 #pragma unroll
-  for (int u = 0; u < batch_keys<EXACT>; u++)
-    if (key0 + u * GROUPS < length) {
-      const float weight = exponential<EXACT> (score[u] - max);
-      float value[8];
-      batch.value[u].unpack (value);
-      partial.sum += weight;
+  for (int u = 0; u < n; u++) {
+    const float weight = __shfl_sync (0xffffffffu, own, u * (8 / n), 8);
+    float value[8];
+    batch.value[u].unpack (value);
+    partial.sum += weight;
 #pragma unroll
-      for (int i = 0; i < 8; i++)
-        partial.out[i] = __fmaf_rn (weight, value[i], partial.out[i]);
-    }
+    for (int i = 0; i < 8; i++)
+      partial.out[i] = __fmaf_rn (weight, value[i], partial.out[i]);
+  }
 }
 
+/* All that other kernels made is asked for at once after the wait, and used
+ * only then.
+ * @inverse_width: 1 / d_model */
 template <bool EXACT>
 static __global__ void
-__launch_bounds__ (ATTENTION_THREADS, 2)
-    decode_attention_kernel (const Mt3CudaDecodeAttention a)
+__launch_bounds__ (ATTENTION_THREADS, 2) decode_attention_kernel (
+    const Mt3CudaDecodeAttention a, float inverse_width)
 {
   __shared__ AttentionShared shared;
   constexpr int stretch = GROUPS * batch_keys<EXACT>;
+  constexpr size_t element = EXACT ? sizeof (float) : sizeof (__half);
   const int head = blockIdx.x, row = blockIdx.y;
   const int group = threadIdx.x / 8;
   const Mt3CudaRow *state = a.rows + row;
   const int remaining = __ldcg (&state->remaining);
   const int position = __ldcg (&state->position);
-  constexpr size_t element = EXACT ? sizeof (float) : sizeof (__half);
   const char *keys = static_cast<const char *> (a.cache) +
                      (__ldcg (&state->slot) * a.cache_slot +
                          (size_t) head * 2 * a.n_positions * DIM) *
@@ -82,36 +98,57 @@ __launch_bounds__ (ATTENTION_THREADS, 2)
   const int length = a.length > 0 ? a.length : position + 1;
   /* The kernel before may be appending the key at `position`. */
   const int settled = a.length > 0 ? a.length : position;
-  Batch<EXACT> batch;
+  const int n_partial = a.d_model / MT3_CUDA_DECODE_SQUARES;
+  const float *squares = a.squares ? a.squares + row * n_partial : nullptr;
+  const float *query =
+      a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8;
+  Batch<EXACT> batch = {};
+  Vector8<EXACT> new_key = {}, new_value = {};
+  SquaresShare share = {};
   Partial partial;
   float q[8];
 
-  if (remaining > 0)
-    batch.load (keys, values, group, 0, settled);
+  /* Later ones are loaded with others. */
+  const bool appended = settled < length && settled < stretch &&
+                        (unsigned int) settled % GROUPS == group;
+  compute_now (query);
+  compute_now (squares);
+  if (remaining > 0) {
+    batch.load (keys, values, group, settled);
+    for (int at = stretch + threadIdx.x; at < settled; at += ATTENTION_THREADS)
+      for (int i = 0; i < (int) (DIM * element); i += 128) {
+        load_soon (keys + at * DIM * element + i);
+        load_soon (values + at * DIM * element + i);
+      }
+  }
   dependent_launch ();
   dependent_wait ();
   if (remaining == 0)
     return;
 
-  batch.load (keys, values, group, settled, length);
-  const float4 *from = reinterpret_cast<const float4 *> (
-      a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8);
+  const float4 low = __ldcg (reinterpret_cast<const float4 *> (query));
+  const float4 high = __ldcg (reinterpret_cast<const float4 *> (query) + 1);
+  if (squares != nullptr)
+    share = load_squares (squares, n_partial);
+  new_key.load (keys, settled * DIM + threadIdx.x % 8 * 8, appended);
+  new_value.load (values, settled * DIM + threadIdx.x % 8 * 8, appended);
   const float factor =
-      a.squares ? norm_factor (load_squares (a.squares + row * (a.d_model / 16),
-                                   a.d_model / 16),
-                      a.d_model)
-                : 1.0f;
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    const float4 v = __ldcg (from + i);
-    q[4 * i] = __fmul_rn (v.x, factor);
-    q[4 * i + 1] = __fmul_rn (v.y, factor);
-    q[4 * i + 2] = __fmul_rn (v.z, factor);
-    q[4 * i + 3] = __fmul_rn (v.w, factor);
-  }
+      squares
+          ? norm_factor (sum_squares (share, squares, n_partial), inverse_width)
+          : 1.0f;
+  q[0] = __fmul_rn (low.x, factor);
+  q[1] = __fmul_rn (low.y, factor);
+  q[2] = __fmul_rn (low.z, factor);
+  q[3] = __fmul_rn (low.w, factor);
+  q[4] = __fmul_rn (high.x, factor);
+  q[5] = __fmul_rn (high.y, factor);
+  q[6] = __fmul_rn (high.z, factor);
+  q[7] = __fmul_rn (high.w, factor);
+  if (appended)
+    batch.put (new_key, new_value, settled / GROUPS);
   add_batch (partial, batch, q, group, length);
   for (int key0 = stretch; key0 < length; key0 += stretch) {
-    batch.load (keys, values, key0 + group, 0, length);
+    batch.load (keys, values, key0 + group, length);
     add_batch (partial, batch, q, key0 + group, length);
   }
   join_groups (partial);
@@ -143,5 +180,5 @@ mt3_cuda_decode_attention (
     return decode_attention_hopper (*args, launch);
   return launch_kernel (args->out.lo ? decode_attention_kernel<true>
                                      : decode_attention_kernel<false>,
-      grid, dim3 (ATTENTION_THREADS), 0, launch, *args);
+      grid, dim3 (ATTENTION_THREADS), 0, launch, *args, 1.0f / args->d_model);
 }

@@ -20,15 +20,35 @@
 #define ATTENTION_SQUARES 64
 #define MINUS_INFINITY -1e30f /* finite: no NaN from a group without keys */
 
+/* v = by, if wanted. What the compiler makes of "if (u == n) v[u] = by" for all
+ * u is an index, and memory. */
+static __device__ __forceinline__ void
+replace16 (uint4 &v, const uint4 &by, bool wanted)
+{
+  asm("{ .reg .pred wanted;\n"
+      "setp.ne.b32 wanted, %8, 0;\n"
+      "@wanted mov.b32 %0, %4;\n"
+      "@wanted mov.b32 %1, %5;\n"
+      "@wanted mov.b32 %2, %6;\n"
+      "@wanted mov.b32 %3, %7; }"
+      : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
+      : "r"(by.x), "r"(by.y), "r"(by.z), "r"(by.w), "r"((int) wanted));
+}
+
 /* Eight dimensions of a key or value as the cache holds them. */
 template <bool EXACT> struct Vector8;
 
 template <> struct Vector8<false> {
   uint4 v;
   __device__ __forceinline__ void
-  load (const void *cache, int i)
+  load (const void *cache, int i, bool wanted)
   {
-    v = load_once (static_cast<const __half *> (cache) + i);
+    load_once (v, static_cast<const __half *> (cache) + i, wanted);
+  }
+  __device__ __forceinline__ void
+  replace (const Vector8 &by, bool wanted)
+  {
+    replace16 (v, by.v, wanted);
   }
   __device__ __forceinline__ void
   unpack (float (&f)[8]) const
@@ -46,10 +66,16 @@ template <> struct Vector8<false> {
 template <> struct Vector8<true> {
   uint4 v[2];
   __device__ __forceinline__ void
-  load (const void *cache, int i)
+  load (const void *cache, int i, bool wanted)
   {
-    v[0] = load_once (static_cast<const float *> (cache) + i);
-    v[1] = load_once (static_cast<const float *> (cache) + i + 4);
+    load_once (v[0], static_cast<const float *> (cache) + i, wanted);
+    load_once (v[1], static_cast<const float *> (cache) + i + 4, wanted);
+  }
+  __device__ __forceinline__ void
+  replace (const Vector8 &by, bool wanted)
+  {
+    replace16 (v[0], by.v[0], wanted);
+    replace16 (v[1], by.v[1], wanted);
   }
   __device__ __forceinline__ void
   unpack (float (&f)[8]) const
@@ -67,6 +93,17 @@ template <> struct Vector8<true> {
 /* Keys that a group takes at once: their scores' largest is found first. */
 template <bool EXACT> constexpr int batch_keys = EXACT ? 4 : 8;
 
+/* As __expf(), but what is no normal number becomes 0. */
+static __device__ __forceinline__ float
+fast_exp (float x)
+{
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;"
+      : "=f"(y)
+      : "f"(__fmul_rn (x, 1.4426950408889634f)));
+  return y;
+}
+
 /* Softmax-weighted sum of values so far. */
 struct Partial {
   float max = MINUS_INFINITY;
@@ -76,7 +113,7 @@ struct Partial {
   __device__ __forceinline__ void
   rescale (float new_max)
   {
-    const float factor = __expf (max - new_max);
+    const float factor = fast_exp (max - new_max);
     max = new_max;
     sum = __fmul_rn (sum, factor);
 #pragma unroll
@@ -89,7 +126,39 @@ template <bool EXACT>
 static __device__ __forceinline__ float
 exponential (float x)
 {
-  return EXACT ? expf (x) : __expf (x);
+  return EXACT ? expf (x) : fast_exp (x);
+}
+
+/* Of N keys of a group the one whose score the lane has. */
+template <int N>
+static __device__ __forceinline__ int
+own_key ()
+{
+  return threadIdx.x % 8 * N / 8;
+}
+
+/* The lane's dimensions' part of each key's score, to the score of its own
+ * key: the lanes that add up a key's are halved with each step, and so are the
+ * keys of a lane. */
+template <int N>
+static __device__ __forceinline__ float
+add_up (float (&part)[N])
+{
+  int step = 4;
+#pragma unroll
+  for (int n = N / 2; n > 0; n /= 2, step /= 2) {
+    const bool upper = threadIdx.x & step;
+#pragma unroll
+    for (int i = 0; i < n; i++) {
+      const float keep = upper ? part[i + n] : part[i];
+      const float give = upper ? part[i] : part[i + n];
+      part[i] = keep + __shfl_xor_sync (0xffffffffu, give, step);
+    }
+  }
+#pragma unroll
+  for (; step > 0; step /= 2)
+    part[0] += __shfl_xor_sync (0xffffffffu, part[0], step);
+  return part[0];
 }
 
 /* Joins the four groups of a warp; every lane gets the result for its
@@ -146,7 +215,8 @@ join_warps (AttentionShared &shared, const Partial &partial)
     out0 = __fmaf_rn (factor, shared.out[w][2 * lane], out0);
     out1 = __fmaf_rn (factor, shared.out[w][2 * lane + 1], out1);
   }
-  return make_float2 (out0 / sum, out1 / sum);
+  const float inverse = __fdividef (1.0f, sum);
+  return make_float2 (__fmul_rn (out0, inverse), __fmul_rn (out1, inverse));
 }
 
 /* decode-attention-hopper.cu: in float16. */

@@ -41,8 +41,8 @@ static __device__ __forceinline__ bool
 append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
     float v0, float v1)
 {
-  const int kv = column / a.inner - 1;
-  const int head = column % a.inner / MT3_CUDA_HEAD_DIM;
+  const int kv = column >= 2 * a.inner;
+  const int head = (column - (1 + kv) * a.inner) / MT3_CUDA_HEAD_DIM;
   const size_t i = slot * a.cache_slot +
                    (((size_t) head * 2 + kv) * a.n_positions + position) *
                        MT3_CUDA_HEAD_DIM +

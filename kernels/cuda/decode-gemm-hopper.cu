@@ -228,11 +228,12 @@ load_info (const Mt3CudaDecodeGemm &a, RowInfo<ROWS / 8> &info)
 #pragma unroll
   for (int row = threadIdx.x / 8; row < ROWS; row += COMPUTING / 8) {
     float factor = 1.0f;
-    if (normalised)
+    if (normalised) {
+      const float *squares = a.squares + (size_t) (row0 + row) * (a.k / 16);
       factor = norm_factor (
-          load_squares (
-              a.squares + (size_t) (row0 + row) * (a.k / 16), a.k / 16),
-          a.k);
+          sum_squares (load_squares (squares, a.k / 16), squares, a.k / 16),
+          1.0f / a.k);
+    }
     if (threadIdx.x % 8 == 0)
       info.factor[row] = factor / activation_scale<false> ();
   }

@@ -32,9 +32,9 @@ template <int ROWS, int COLUMNS> struct Tile {
 /* Blocks that a multiprocessor should have room for: those of this kernel, of
  * the next one that waits, and of other streams. */
 static constexpr int
-blocks_wanted (bool exact, int rows, int columns)
+blocks_wanted (bool exact, int rows, int columns, int ahead)
 {
-  const int registers = (exact ? 2 : 1) * rows * columns;
+  const int registers = (exact ? 2 : 1) * rows * columns + ahead - 1;
 
   return registers <= 1 ? 4 : registers <= 2 ? 3 : registers <= 4 ? 2 : 1;
 }
@@ -70,43 +70,52 @@ multiply32 (float (&d)[4], const uint4 (&w)[2], const uint4 &x)
   mma (d, w[0].z, w[1].z, w[0].w, w[1].w, x.z, x.w);
 }
 
+/* 64 terms of the batch. */
+template <int ROWS, int PLANES> struct Inputs {
+  uint4 v[PLANES][ROWS][2]; /* 32 terms */
+};
+
+/* @first: of the lane, in the first of the block's rows */
+template <bool EXACT, int ROWS>
+static __device__ __forceinline__ void
+load_inputs (
+    Inputs<ROWS, EXACT ? 2 : 1> &x, const Mt3CudaPlanes &first, int k, int k0)
+{
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+#pragma unroll
+    for (int s = 0; s < 2; s++) {
+      const size_t i = (size_t) r * 8 * k + k0 + s * 32;
+      x.v[0][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
+          static_cast<const __half *> (first.hi) + i));
+      if (EXACT)
+        x.v[EXACT][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
+            static_cast<const __half *> (first.lo) + i));
+    }
+}
+
 template <bool EXACT, int ROWS, int COLUMNS> struct Sums {
   float main[ROWS][COLUMNS][4];
   float cross[EXACT ? ROWS : 1][EXACT ? COLUMNS : 1][4];
 };
 
-/* Adds 64 terms from k0 on. */
+/* Adds 64 terms. */
 template <bool EXACT, int ROWS, int COLUMNS>
 static __device__ __forceinline__ void
 multiply_slice (Sums<EXACT, ROWS, COLUMNS> &sums,
-    const Weights<COLUMNS, EXACT ? 2 : 1> &w, const Mt3CudaDecodeGemm &a,
-    int row0, int k0)
+    const Weights<COLUMNS, EXACT ? 2 : 1> &w,
+    const Inputs<ROWS, EXACT ? 2 : 1> &x)
 {
-  const int lane = threadIdx.x % 32;
-  uint4 x[EXACT ? 2 : 1][ROWS][2];
-
-#pragma unroll
-  for (int r = 0; r < ROWS; r++)
-#pragma unroll
-    for (int s = 0; s < 2; s++) {
-      const size_t i =
-          (size_t) (row0 + r * 8 + lane / 4) * a.k + k0 + s * 32 + lane % 4 * 8;
-      x[0][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
-          static_cast<const __half *> (a.a.hi) + i));
-      if (EXACT)
-        x[EXACT][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
-            static_cast<const __half *> (a.a.lo) + i));
-    }
 #pragma unroll
   for (int s = 0; s < 2; s++)
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
       for (int c = 0; c < COLUMNS; c++) {
-        multiply32 (sums.main[r][c], w.v[0][c][s], x[0][r][s]);
+        multiply32 (sums.main[r][c], w.v[0][c][s], x.v[0][r][s]);
         if constexpr (EXACT) {
-          multiply32 (sums.cross[r][c], w.v[1][c][s], x[0][r][s]);
-          multiply32 (sums.cross[r][c], w.v[0][c][s], x[1][r][s]);
+          multiply32 (sums.cross[r][c], w.v[1][c][s], x.v[0][r][s]);
+          multiply32 (sums.cross[r][c], w.v[0][c][s], x.v[1][r][s]);
         }
       }
 }
@@ -156,67 +165,158 @@ load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
   }
 }
 
-/* @n_warps: those that share k; all of the block finish results. */
-template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS>
+/* What a block knows of its rows, on the way to its shared memory. Eight
+ * threads take the norm's factor of a row, and rows by turns. */
+template <int ROWS> struct RowLoads {
+  static constexpr int turns = (ROWS * 8 + MIN_WARPS * 4 - 1) / (MIN_WARPS * 4);
+  SquaresShare squares[turns];
+  int remaining, slot, position;
+
+  __device__ __forceinline__ void
+  load_factors (const float *squares_of_group, int n_partial)
+  {
+#pragma unroll
+    for (int i = 0; i < turns; i++)
+      if (threadIdx.x / 8 + i * (blockDim.x / 8) < ROWS * 8)
+        squares[i] = load_squares (
+            squares_of_group + i * (blockDim.x / 8) * n_partial, n_partial);
+  }
+
+  __device__ __forceinline__ void
+  load_place (const Mt3CudaRow *row)
+  {
+    remaining = __ldcg (&row->remaining);
+    slot = __ldcg (&row->slot);
+    position = __ldcg (&row->position);
+  }
+
+  /* @squares_of_group: NULL without a norm */
+  __device__ __forceinline__ void
+  store_factors (RowInfo<ROWS> &info, const float *squares_of_group,
+      int n_partial, float inverse_width, float scale) const
+  {
+#pragma unroll
+    for (int i = 0; i < turns; i++) {
+      const int row = threadIdx.x / 8 + i * (blockDim.x / 8);
+      if (row >= ROWS * 8)
+        break;
+      float factor = 1.0f;
+      if (squares_of_group != nullptr)
+        factor = norm_factor (
+            sum_squares (squares[i],
+                squares_of_group + i * (blockDim.x / 8) * n_partial, n_partial),
+            inverse_width);
+      if (threadIdx.x % 8 == 0)
+        info.factor[row] = factor / scale;
+    }
+  }
+
+  __device__ __forceinline__ void
+  store_place (RowInfo<ROWS> &info, bool exists) const
+  {
+    info.position[threadIdx.x] = position;
+    info.slot[threadIdx.x] = exists && remaining > 0 ? slot : -1;
+  }
+};
+
+/* Two neighbouring sums over all parts, in the order of their numbers.
+ * @part: of the first */
+template <typename T>
+static __device__ __forceinline__ float2
+sum_parts (const float *part, int n_parts)
+{
+  float2 v[MAX_WARPS], sum = make_float2 (0.0f, 0.0f);
+
+#pragma unroll
+  for (int p = 0; p < MAX_WARPS; p++) {
+    v[p] = make_float2 (0.0f, 0.0f);
+    if (p < n_parts)
+      v[p] = *reinterpret_cast<const float2 *> (
+          part + p * T::pass * 8 * T::stride);
+  }
+#pragma unroll
+  for (int p = 0; p < MAX_WARPS; p++) {
+    sum.x += v[p].x;
+    sum.y += v[p].y;
+  }
+  return sum;
+}
+
+/* All that other kernels made is asked for at once after the wait, and used
+ * only then: one way to the L2 cache takes as long as the product.
+ * @AHEAD: slices of a warp that are asked for at once
+ * @n_warps: those that share k; all of the block finish results
+ * @inverse_k: 1 / k */
+template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS,
+    int AHEAD>
 static __global__ void
-__launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
-    decode_gemm_kernel (const Mt3CudaDecodeGemm a, int n_warps)
+__launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
+    decode_gemm_kernel (const Mt3CudaDecodeGemm a, int n_warps, float inverse_k)
 {
   using T = Tile<ROWS, COLUMNS>;
   __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
   __shared__ RowInfo<ROWS> info;
-  const int warp = threadIdx.x / 32;
-  const bool multiplies = warp < n_warps;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int row0 = blockIdx.y * ROWS * 8, column0 = blockIdx.x * COLUMNS * 16;
-  Weights<COLUMNS, EXACT ? 2 : 1> w;
+  const int n_partial = a.k / MT3_CUDA_DECODE_SQUARES;
+  const int n_slices =
+      warp < n_warps ? (a.k / SLICE - warp + n_warps - 1) / n_warps : 0;
+  Weights<COLUMNS, EXACT ? 2 : 1> w[AHEAD];
+  Inputs<ROWS, EXACT ? 2 : 1> x[AHEAD];
   Sums<EXACT, ROWS, COLUMNS> sums = {};
   float2 before[T::pairs_a_thread];
+  RowLoads<ROWS> loads;
 
   /* The kernels behind those that make a query are attention, which reads the
    * caches ahead. */
   if (a.cross_query == nullptr)
     dependent_launch ();
-  if (multiplies)
-    load_weights<EXACT> (w, a, warp * SLICE);
+#pragma unroll
+  for (int i = 0; i < AHEAD; i++)
+    if (i < n_slices)
+      load_weights<EXACT> (w[i], a, (warp + i * n_warps) * SLICE);
+  const size_t first = (size_t) (row0 + lane / 4) * a.k + lane % 4 * 8;
+  Mt3CudaPlanes inputs = {};
+  inputs.hi = static_cast<__half *> (a.a.hi) + first;
+  compute_now (inputs.hi);
+  if (EXACT) {
+    inputs.lo = static_cast<__half *> (a.a.lo) + first;
+    compute_now (inputs.lo);
+  }
+  /* Columns of the cross query are not normalised here. */
+  const float *squares = nullptr;
+  if (a.squares != nullptr &&
+      (EPILOGUE != MT3_CUDA_DECODE_QKV || column0 < 3 * a.inner))
+    squares = a.squares + (size_t) (row0 + threadIdx.x / 8) * n_partial;
+  compute_now (squares);
   dependent_wait ();
+#pragma unroll
+  for (int i = 0; i < AHEAD; i++)
+    if (i < n_slices)
+      load_inputs<EXACT> (x[i], inputs, a.k, (warp + i * n_warps) * SLICE);
+  if (squares != nullptr)
+    loads.load_factors (squares, n_partial);
+  load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
+  if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8)
+    loads.load_place (a.rows + row0 + threadIdx.x);
   if (a.cross_query != nullptr)
     dependent_launch ();
 
-  load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
-  if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8) {
-    const Mt3CudaRow *r = a.rows + row0 + threadIdx.x;
-    const int remaining = __ldcg (&r->remaining);
-    const int slot = __ldcg (&r->slot);
-    info.position[threadIdx.x] = __ldcg (&r->position);
-    info.slot[threadIdx.x] =
-        row0 + threadIdx.x < a.n_rows && remaining > 0 ? slot : -1;
-  }
-  /* Columns of the cross query are not normalised here. */
-  const bool normalised =
-      a.squares && (EPILOGUE != MT3_CUDA_DECODE_QKV || column0 < 3 * a.inner);
-  const int stretch = blockDim.x / 8;
-  const int group = threadIdx.x / 8;
-  float squares = 0.0f;
-  if (normalised && group < ROWS * 8)
-    squares = load_squares (
-        a.squares + (size_t) (row0 + group) * (a.k / 16), a.k / 16);
-  if (multiplies)
-    multiply_slice (sums, w, a, row0, warp * SLICE);
+  if (n_slices > 0)
+    multiply_slice (sums, w[0], x[0]);
 #pragma unroll 1
-  for (int row = group; row < ROWS * 8; row += stretch) {
-    if (normalised && row > group)
-      squares = load_squares (
-          a.squares + (size_t) (row0 + row) * (a.k / 16), a.k / 16);
-    const float factor = normalised ? norm_factor (squares, a.k) : 1.0f;
-    if (threadIdx.x % 8 == 0)
-      info.factor[row] = factor / activation_scale<EXACT> ();
+  for (int i = 1; i < n_slices; i++) {
+    const int k0 = (warp + i * n_warps) * SLICE;
+    if (i >= AHEAD) {
+      load_inputs<EXACT> (x[AHEAD - 1], inputs, a.k, k0);
+      load_weights<EXACT> (w[AHEAD - 1], a, k0);
+    }
+    multiply_slice (sums, w[AHEAD - 1], x[AHEAD - 1]);
   }
-#pragma unroll 1
-  for (int k0 = (warp + n_warps) * SLICE; multiplies && k0 < a.k;
-       k0 += n_warps * SLICE) {
-    load_weights<EXACT> (w, a, k0);
-    multiply_slice (sums, w, a, row0, k0);
-  }
+  loads.store_factors (
+      info, squares, n_partial, inverse_k, activation_scale<EXACT> ());
+  if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8)
+    loads.store_place (info, row0 + (int) threadIdx.x < a.n_rows);
 
 #pragma unroll
   for (int pass = 0; pass < ROWS; pass += T::pass) {
@@ -224,7 +324,7 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
       load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0 + pass * 8);
       __syncthreads ();
     }
-    if (multiplies)
+    if (n_slices > 0)
       store_sums (shared, sums, pass);
     __syncthreads ();
 #pragma unroll
@@ -233,17 +333,11 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS))
       if (e >= T::pairs)
         break;
       const int r = e / (COLUMNS * 8), column = e % (COLUMNS * 8) * 2;
-      float v0 = 0.0f, v1 = 0.0f;
-      for (int p = 0; p < n_warps; p++) {
-        const float2 v = *reinterpret_cast<const float2 *> (
-            shared + (p * T::pass * 8 + r) * T::stride + column);
-        v0 += v.x;
-        v1 += v.y;
-      }
+      const float2 v = sum_parts<T> (shared + r * T::stride + column, n_warps);
       const float factor = info.factor[pass * 8 + r];
       const int row = row0 + pass * 8 + r;
       if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column,
-              __fmul_rn (v0, factor), __fmul_rn (v1, factor), before[i],
+              __fmul_rn (v.x, factor), __fmul_rn (v.y, factor), before[i],
               info.slot[pass * 8 + r], info.position[pass * 8 + r]))
         a.rows[row].overflow = 1;
     }
@@ -257,10 +351,18 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
   const dim3 grid (
       a.n / (16 * COLUMNS), (a.n_rows + ROWS * 8 - 1) / (ROWS * 8));
   const int n_warps = decode_parts (a.k);
+  const dim3 block (32 * (n_warps > MIN_WARPS ? n_warps : MIN_WARPS));
+  /* Only the products that add can have many more terms than a row. */
+  constexpr int most =
+      EPILOGUE == MT3_CUDA_DECODE_ADD && !EXACT && ROWS <= 2 && COLUMNS == 1
+          ? 2
+          : 1;
 
-  return launch_kernel (decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS>,
-      grid, dim3 (32 * (n_warps > MIN_WARPS ? n_warps : MIN_WARPS)), 0, launch,
-      a, n_warps);
+  return launch_kernel (
+      a.k > n_warps * SLICE
+          ? decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS, most>
+          : decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS, 1>,
+      grid, block, 0, launch, a, n_warps, 1.0f / a.k);
 }
 
 /* From so many rows on the kernel of decode-gemm-hopper.cu is better. */

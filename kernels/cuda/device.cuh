@@ -197,24 +197,31 @@ copy_wait ()
 #endif
 }
 
-/* 16 bytes that are read once a step and larger in sum than the L2 cache: they
- * leave it first, so that the weights stay. */
-static __device__ __forceinline__ uint4
-load_once (const void *global)
+/* 16 bytes, if at all, that are read once a step and larger in sum than the L2
+ * cache: they leave it first, so that the weights stay. */
+static __device__ __forceinline__ void
+load_once (uint4 &v, const void *global, bool wanted)
 {
-  uint4 v;
 #if __CUDA_ARCH__ >= 800
-  asm volatile("{ .reg .b64 policy;\n"
+  asm volatile("{ .reg .b64 policy; .reg .pred wanted;\n"
                "createpolicy.fractional.L2::evict_first.b64 policy, 1.0;\n"
-               "ld.global.L1::no_allocate.L2::cache_hint.v4.u32 "
+               "setp.ne.b32 wanted, %5, 0;\n"
+               "@wanted ld.global.L1::no_allocate.L2::cache_hint.v4.u32 "
                "{%0,%1,%2,%3}, [%4], policy; }"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(global)
+               : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
+               : "l"(global), "r"((int) wanted)
                : "memory");
 #else
-  v = __ldcg (static_cast<const uint4 *> (global));
+  if (wanted)
+    v = __ldcg (static_cast<const uint4 *> (global));
 #endif
-  return v;
+}
+
+/* Asks for 128 bytes that will be loaded later. */
+static __device__ __forceinline__ void
+load_soon (const void *global)
+{
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global) : "memory");
 }
 
 /* Waits until the kernel before has finished and its writes are visible.
@@ -226,6 +233,14 @@ dependent_wait ()
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+
+/* Has an address computed by now, so before a wait that follows. */
+template <typename T>
+static __device__ __forceinline__ void
+compute_now (T *&address)
+{
+  asm volatile("" : "+l"(address));
 }
 
 /* Lets the next kernel start, up to its own wait. Before a kernel's own wait
@@ -240,29 +255,53 @@ dependent_launch ()
 #endif
 }
 
-/* A lane's share of a row's partial sums of squares, the row being that of a
- * group of eight lanes; and what the group makes of it: the factor of
- * RMSNorm. In two parts, so that the loads can start early. n_partial is
- * even. */
-static __device__ __forceinline__ float
+/* The factor of RMSNorm, of a row's partial sums of squares; eight lanes a row.
+ * Each lane asks for its share of them first, and nothing waits until it is
+ * used. n_partial is even. */
+#define SQUARES_AHEAD 2 /* pairs a lane: rows of 512 decode columns */
+
+struct SquaresShare {
+  float2 pair[SQUARES_AHEAD];
+};
+
+static __device__ __forceinline__ SquaresShare
 load_squares (const float *squares, int n_partial)
 {
+  SquaresShare share;
+#pragma unroll
+  for (int u = 0; u < SQUARES_AHEAD; u++) {
+    const int i = threadIdx.x % 8 + u * 8;
+    share.pair[u] = make_float2 (0.0f, 0.0f);
+    if (i < n_partial / 2)
+      share.pair[u] = __ldcg (reinterpret_cast<const float2 *> (squares) + i);
+  }
+  return share;
+}
+
+/* A lane's sum: of its share, and of what wider rows have beyond. */
+static __device__ __forceinline__ float
+sum_squares (const SquaresShare &share, const float *squares, int n_partial)
+{
   float sum = 0.0f;
-#pragma unroll 2
-  for (int i = threadIdx.x % 8; i < n_partial / 2; i += 8) {
+#pragma unroll
+  for (int u = 0; u < SQUARES_AHEAD; u++)
+    sum += share.pair[u].x + share.pair[u].y;
+#pragma unroll 1
+  for (int i = threadIdx.x % 8 + SQUARES_AHEAD * 8; i < n_partial / 2; i += 8) {
     const float2 v = __ldcg (reinterpret_cast<const float2 *> (squares) + i);
     sum += v.x + v.y;
   }
   return sum;
 }
 
+/* @inverse_width: 1 / columns, for a division would take long */
 static __device__ __forceinline__ float
-norm_factor (float sum, int width)
+norm_factor (float sum, float inverse_width)
 {
 #pragma unroll
   for (int step = 4; step > 0; step /= 2)
     sum += __shfl_xor_sync (0xffffffffu, sum, step);
-  return rsqrtf (sum / width + 1e-6f);
+  return rsqrtf (__fmaf_rn (sum, inverse_width, 1e-6f));
 }
 
 /* Where a product and a sum could become one operation, as here and below, the
@@ -280,9 +319,10 @@ gelu (float x)
   const float cube = __fmul_rn (__fmul_rn (x, x), x);
   const float inner =
       __fmul_rn (0.79788456080286536f, __fmaf_rn (0.044715f, cube, x));
-  /* tanh (z) = 1 - 2 / (exp (2 z) + 1), without tanhf's branches */
+  /* tanh (z) = 1 - 2 / (exp (2 z) + 1), without the branches of tanhf and of
+   * an exact division */
   return __fmul_rn (__fmul_rn (0.5f, x),
-      2.0f - 2.0f / (__expf (__fmul_rn (2.0f, inner)) + 1.0f));
+      2.0f - __fdividef (2.0f, __expf (__fmul_rn (2.0f, inner)) + 1.0f));
 }
 
 static inline int

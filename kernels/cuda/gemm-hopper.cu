@@ -243,7 +243,7 @@ store_factors (const Mt3CudaGemm &a, int row0,
                                  row * n_pairs + pair);
         sum += v.x + v.y;
       }
-    const float factor = a.squares ? norm_factor (sum, a.k) : 1.0f;
+    const float factor = a.squares ? norm_factor (sum, 1.0f / a.k) : 1.0f;
     if (threadIdx.x % 8 == 0)
       factors[i * 16 + threadIdx.x % 128 / 8] = factor;
   }

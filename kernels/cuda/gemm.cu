@@ -173,17 +173,20 @@ load_factors (const Mt3CudaGemm &a, float *factors)
 {
   constexpr int each = ROWS / (THREADS / 8);
   const int group = threadIdx.x / 8, n_partial = a.k / MT3_CUDA_PREFILL_SQUARES;
-  float squares[each];
+  const int stretch = THREADS / 8 * n_partial;
+  const float *squares =
+      a.squares + ((size_t) blockIdx.y * ROWS + group) * n_partial;
+  SquaresShare share[each];
 
 #pragma unroll
-  for (int i = 0; i < each; i++) {
-    const size_t row = (size_t) blockIdx.y * ROWS + group + i * (THREADS / 8);
-    squares[i] =
-        a.squares ? load_squares (a.squares + row * n_partial, n_partial) : 0;
-  }
+  for (int i = 0; i < each && a.squares; i++)
+    share[i] = load_squares (squares + i * stretch, n_partial);
 #pragma unroll
   for (int i = 0; i < each; i++) {
-    const float factor = a.squares ? norm_factor (squares[i], a.k) : 1.0f;
+    float factor = 1.0f;
+    if (a.squares)
+      factor = norm_factor (
+          sum_squares (share[i], squares + i * stretch, n_partial), 1.0f / a.k);
     if (threadIdx.x % 8 == 0)
       factors[group + i * (THREADS / 8)] = factor;
   }
