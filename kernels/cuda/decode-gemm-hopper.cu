@@ -271,6 +271,12 @@ finish_tile (const Mt3CudaDecodeGemm &a, const Shared<T, EPILOGUE> &shared)
   }
 }
 
+/* Blocks of the next kernel that wait take room from those of other lanes, so
+ * that only the longest two products have theirs wait behind them. */
+template <Mt3CudaDecodeEpilogue EPILOGUE>
+constexpr bool starts_next_early =
+    EPILOGUE == MT3_CUDA_DECODE_GATED || EPILOGUE == MT3_CUDA_DECODE_STORE;
+
 /* The threads that compute. */
 static __device__ __forceinline__ void
 computing_sync ()
@@ -286,8 +292,7 @@ compute (const Mt3CudaDecodeGemm &a, Shared<T, EPILOGUE> &shared, int parts)
   float total[T::columns / 2] = {};
 
   dependent_wait ();
-  /* Where it is safe, as in decode-gemm.cu. */
-  if (a.cross_query != nullptr)
+  if (!starts_next_early<EPILOGUE>)
     dependent_launch ();
   if (EPILOGUE == MT3_CUDA_DECODE_ADD)
     copy_before<T> (a, shared.before);
@@ -318,7 +323,7 @@ __launch_bounds__ (THREADS, 3) decode_gemm_hopper_kernel (
     barrier_init_done ();
   }
   __syncthreads ();
-  if (args.gemm.cross_query == nullptr)
+  if (starts_next_early<EPILOGUE>)
     dependent_launch ();
   if (threadIdx.x < COMPUTING)
     compute<T, EPILOGUE> (args.gemm, shared, parts);

@@ -246,12 +246,14 @@ sum_parts (const float *part, int n_parts)
  * only then: one way to the L2 cache takes as long as the product.
  * @AHEAD: slices of a warp that are asked for at once
  * @n_warps: those that share k; all of the block finish results
- * @inverse_k: 1 / k */
+ * @inverse_k: 1 / k
+ * @early: see Mt3CudaLaunch */
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE, int ROWS, int COLUMNS,
     int AHEAD>
 static __global__ void
 __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
-    decode_gemm_kernel (const Mt3CudaDecodeGemm a, int n_warps, float inverse_k)
+    decode_gemm_kernel (
+        const Mt3CudaDecodeGemm a, int n_warps, float inverse_k, bool early)
 {
   using T = Tile<ROWS, COLUMNS>;
   __shared__ float shared[MAX_WARPS * T::pass * 8 * T::stride];
@@ -267,9 +269,7 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
   float2 before[T::pairs_a_thread];
   RowLoads<ROWS> loads;
 
-  /* The kernels behind those that make a query are attention, which reads the
-   * caches ahead. */
-  if (a.cross_query == nullptr)
+  if (early)
     dependent_launch ();
 #pragma unroll
   for (int i = 0; i < AHEAD; i++)
@@ -299,7 +299,7 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
   load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
   if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8)
     loads.load_place (a.rows + row0 + threadIdx.x);
-  if (a.cross_query != nullptr)
+  if (!early)
     dependent_launch ();
 
   if (n_slices > 0)
@@ -362,7 +362,7 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
       a.k > n_warps * SLICE
           ? decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS, most>
           : decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS, 1>,
-      grid, block, 0, launch, a, n_warps, 1.0f / a.k);
+      grid, block, 0, launch, a, n_warps, 1.0f / a.k, launch.early != 0);
 }
 
 /* From so many rows on the kernel of decode-gemm-hopper.cu is better. */

@@ -70,10 +70,14 @@ typedef struct {
  * Mt3CudaLaunch:
  * @dependent: start while the kernel before still runs (programmatic dependent
  *   launch); compute capability 9.0 and later only
+ * @early: (products of a decode step) let the next kernel start before the one
+ *   before has finished. Not the first product: the kernels behind it read,
+ *   ahead of their own wait, what the sampler writes
  */
 typedef struct {
   cudaStream_t stream;
   int dependent;
+  int early;
 } Mt3CudaLaunch;
 
 /* ------------------------------------------------------------ pack.cu */

@@ -38,6 +38,7 @@ multiply (Step *step, Mt3CudaDecodeGemm gemm)
   if (step->result == cudaSuccess)
     step->result = mt3_cuda_decode_gemm (&gemm, step->launch);
   step->launch.dependent = step->lane->dependent;
+  step->launch.early = TRUE;
 }
 
 /* x += a w^T; with @more columns added to the cross query. */
@@ -57,7 +58,7 @@ add (Step *step, Mt3CudaPlanes a, Mt3CudaPlanes w, guint k, guint more)
                       .x_width = (int) d,
                       .out = lane->planes,
                       .out_squares = lane->squares,
-                      .cross_query = lane->cross_query,
+                      .cross_query = more > 0 ? lane->cross_query : NULL,
                       .inner = (int) more,
                   });
 }
@@ -189,12 +190,13 @@ enqueue_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
 {
   const Mt3Config *config = &self->weights->config;
   /* What the first kernel waits for is a copy, not a kernel. */
-  Step step = {self, n_rows, {self->stream, FALSE}, cudaSuccess};
+  Step step = {self, n_rows, {self->stream, FALSE, FALSE}, cudaSuccess};
 
   sample (&step, NULL);
   while (n_steps-- > 0) {
     Mt3CudaDecodeGemm gemm;
 
+    step.launch.early = FALSE;
     for (guint layer = 0; layer < config->decoder_layers; layer++) {
       self_attention (&step, layer);
       cross_attention (&step, layer);
