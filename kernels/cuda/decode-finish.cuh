@@ -65,35 +65,43 @@ cross_query (const Mt3CudaDecodeGemm &a, int row, int column)
       a.cross_query + (size_t) row * a.inner + column);
 }
 
-/* Two neighbouring results of one row. `before`: what is there (ADD). All lanes
- * of a warp come here together, eight of them for 16 columns of one row. */
+/* Two neighbouring results of one row, which are left alone beyond the batch.
+ * `before`: what is there (ADD). All lanes of a warp come here together, eight
+ * of them for 16 columns of one row. */
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
 static __device__ __forceinline__ bool
 finish_pair (const Mt3CudaDecodeGemm &a, int row, int column, float v0,
     float v1, float2 before, int slot, int position)
 {
+  const bool exists = row < a.n_rows;
+
   if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
     v0 = __fadd_rn (v0, before.x);
     v1 = __fadd_rn (v1, before.y);
     if (column >= a.x_width) {
-      *cross_query (a, row, column - a.x_width) = make_float2 (v0, v1);
+      if (exists)
+        *cross_query (a, row, column - a.x_width) = make_float2 (v0, v1);
       return false;
     }
-    const size_t i = (size_t) row * a.x_width + column;
-    *reinterpret_cast<float2 *> (a.x + i) = make_float2 (v0, v1);
     float squares = sum_of_squares (v0, v1);
     for (int step = 4; step > 0; step /= 2)
       squares += __shfl_xor_sync (0xffffffffu, squares, step);
+    if (!exists)
+      return false;
+    const size_t i = (size_t) row * a.x_width + column;
+    *reinterpret_cast<float2 *> (a.x + i) = make_float2 (v0, v1);
     if (threadIdx.x % 8 == 0)
       a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
     return store2<EXACT> (a.out, i, v0, v1);
   } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
     const float own = __fmul_rn (gelu (v0), v1);
     const float beside = __shfl_xor_sync (0xffffffffu, own, 1);
-    return threadIdx.x % 2 == 0 &&
+    return exists && threadIdx.x % 2 == 0 &&
            store2<EXACT> (
                a.out, (size_t) row * (a.n / 2) + column / 2, own, beside);
   } else {
+    if (!exists)
+      return false;
     if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= 3 * a.inner) {
       *cross_query (a, row, column - 3 * a.inner) = make_float2 (v0, v1);
       return false;

@@ -75,17 +75,22 @@ template <int ROWS, int PLANES> struct Inputs {
   uint4 v[PLANES][ROWS][2]; /* 32 terms */
 };
 
-/* @first: of the lane, in the first of the block's rows */
+/* @first: of the lane, in the first of the block's rows
+ * @n_left: rows of the batch from there on; what lies beyond is 0, since all
+ *   blocks would ask the same places of the L2 cache for it */
 template <bool EXACT, int ROWS>
 static __device__ __forceinline__ void
-load_inputs (
-    Inputs<ROWS, EXACT ? 2 : 1> &x, const Mt3CudaPlanes &first, int k, int k0)
+load_inputs (Inputs<ROWS, EXACT ? 2 : 1> &x, const Mt3CudaPlanes &first,
+    int n_left, int k, int k0)
 {
 #pragma unroll
   for (int r = 0; r < ROWS; r++)
 #pragma unroll
     for (int s = 0; s < 2; s++) {
       const size_t i = (size_t) r * 8 * k + k0 + s * 32;
+      x.v[0][r][s] = x.v[EXACT][r][s] = make_uint4 (0, 0, 0, 0);
+      if (r * 8 >= n_left)
+        continue;
       x.v[0][r][s] = __ldcg (reinterpret_cast<const uint4 *> (
           static_cast<const __half *> (first.hi) + i));
       if (EXACT)
@@ -157,7 +162,7 @@ load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
     const int e = threadIdx.x + i * blockDim.x;
     const int row = row0 + e / (COLUMNS * 8);
     const int column = blockIdx.x * COLUMNS * 16 + e % (COLUMNS * 8) * 2;
-    if (EPILOGUE == MT3_CUDA_DECODE_ADD && e < T::pairs)
+    if (EPILOGUE == MT3_CUDA_DECODE_ADD && e < T::pairs && row < a.n_rows)
       before[i] = column >= a.x_width
                       ? __ldcg (cross_query (a, row, column - a.x_width))
                       : __ldcg (reinterpret_cast<const float2 *> (
@@ -173,11 +178,11 @@ template <int ROWS> struct RowLoads {
   int remaining, slot, position;
 
   __device__ __forceinline__ void
-  load_factors (const float *squares_of_group, int n_partial)
+  load_factors (const float *squares_of_group, int n_partial, int n_rows)
   {
 #pragma unroll
     for (int i = 0; i < turns; i++)
-      if (threadIdx.x / 8 + i * (blockDim.x / 8) < ROWS * 8)
+      if (threadIdx.x / 8 + i * (blockDim.x / 8) < n_rows)
         squares[i] = load_squares (
             squares_of_group + i * (blockDim.x / 8) * n_partial, n_partial);
   }
@@ -276,6 +281,7 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
     if (i < n_slices)
       load_weights<EXACT> (w[i], a, (warp + i * n_warps) * SLICE);
   const size_t first = (size_t) (row0 + lane / 4) * a.k + lane % 4 * 8;
+  const int n_left = a.n_rows - row0 - lane / 4;
   Mt3CudaPlanes inputs = {};
   inputs.hi = static_cast<__half *> (a.a.hi) + first;
   compute_now (inputs.hi);
@@ -293,9 +299,10 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
 #pragma unroll
   for (int i = 0; i < AHEAD; i++)
     if (i < n_slices)
-      load_inputs<EXACT> (x[i], inputs, a.k, (warp + i * n_warps) * SLICE);
+      load_inputs<EXACT> (
+          x[i], inputs, n_left, a.k, (warp + i * n_warps) * SLICE);
   if (squares != nullptr)
-    loads.load_factors (squares, n_partial);
+    loads.load_factors (squares, n_partial, min (ROWS * 8, a.n_rows - row0));
   load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
   if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8)
     loads.load_place (a.rows + row0 + threadIdx.x);
@@ -308,7 +315,7 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
   for (int i = 1; i < n_slices; i++) {
     const int k0 = (warp + i * n_warps) * SLICE;
     if (i >= AHEAD) {
-      load_inputs<EXACT> (x[AHEAD - 1], inputs, a.k, k0);
+      load_inputs<EXACT> (x[AHEAD - 1], inputs, n_left, a.k, k0);
       load_weights<EXACT> (w[AHEAD - 1], a, k0);
     }
     multiply_slice (sums, w[AHEAD - 1], x[AHEAD - 1]);
