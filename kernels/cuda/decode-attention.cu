@@ -8,17 +8,18 @@
 #include "decode-attention.cuh"
 
 template <bool EXACT> struct Batch {
-  Vector8<EXACT> key[batch_keys<EXACT>], value[batch_keys<EXACT>];
+  static constexpr int n = batch_keys<EXACT>;
+  Vector8<EXACT> key[n], value[n];
 
-  /* Loads those of the keys key0 + u * GROUPS that lie before `end`. */
-  __device__ __forceinline__ void
-  load (const void *keys, const void *values, int key0, int end)
+  /* Loads `to`, vectors of keys key0 + u * GROUPS, as far as they lie before
+   * `end`. */
+  static __device__ __forceinline__ void
+  load (Vector8<EXACT> (&to)[n], const void *from, int key0, int end)
   {
 #pragma unroll
-    for (int u = 0; u < batch_keys<EXACT>; u++) {
+    for (int u = 0; u < n; u++) {
       const int at = key0 + u * GROUPS;
-      key[u].load (keys, at * DIM + threadIdx.x % 8 * 8, at < end);
-      value[u].load (values, at * DIM + threadIdx.x % 8 * 8, at < end);
+      to[u].load (from, at * DIM + threadIdx.x % 8 * 8, at < end);
     }
   }
 
@@ -27,19 +28,19 @@ template <bool EXACT> struct Batch {
   put (const Vector8<EXACT> &new_key, const Vector8<EXACT> &new_value, int u)
   {
 #pragma unroll
-    for (int i = 0; i < batch_keys<EXACT>; i++) {
+    for (int i = 0; i < n; i++) {
       key[i].replace (new_key, i == u);
       value[i].replace (new_value, i == u);
     }
   }
 };
 
-/* Each lane finds one key's weight. A key beyond `length` has the weight 0, and
- * is a number. */
+/* The score of the lane's own key; all keys are numbers, those beyond `length`
+ * count for nothing. */
 template <bool EXACT>
-static __device__ __forceinline__ void
-add_batch (Partial &partial, const Batch<EXACT> &batch, const float (&q)[8],
-    int key0, int length)
+static __device__ __forceinline__ float
+score_keys (const Vector8<EXACT> (&keys)[batch_keys<EXACT>],
+    const float (&q)[8], int key0, int length)
 {
   constexpr int n = batch_keys<EXACT>;
   float part[n];
@@ -47,26 +48,36 @@ add_batch (Partial &partial, const Batch<EXACT> &batch, const float (&q)[8],
 #pragma unroll
   for (int u = 0; u < n; u++) {
     float key[8];
-    batch.key[u].unpack (key);
+    keys[u].unpack (key);
     part[u] = 0.0f;
 #pragma unroll
     for (int i = 0; i < 8; i++)
       part[u] = __fmaf_rn (q[i], key[i], part[u]);
   }
   const float sum = add_up (part);
-  const bool exists = key0 + own_key<n> () * GROUPS < length;
-  const float score = exists ? sum : MINUS_INFINITY;
+  return key0 + own_key<n> () * GROUPS < length ? sum : MINUS_INFINITY;
+}
+
+/* Adds the values of the keys that the lanes of the group have scores of. */
+template <bool EXACT>
+static __device__ __forceinline__ void
+add_values (Partial &partial, const Vector8<EXACT> (&values)[batch_keys<EXACT>],
+    float score)
+{
+  constexpr int n = batch_keys<EXACT>;
   float max = fmaxf (partial.max, score);
+
 #pragma unroll
   for (int step = 4; step >= 8 / n; step /= 2)
     max = fmaxf (max, __shfl_xor_sync (0xffffffffu, max, step));
   partial.rescale (max);
-  const float own = exists ? exponential<EXACT> (score - max) : 0.0f;
+  const float own =
+      score != MINUS_INFINITY ? exponential<EXACT> (score - max) : 0.0f;
 #pragma unroll
   for (int u = 0; u < n; u++) {
     const float weight = __shfl_sync (0xffffffffu, own, u * (8 / n), 8);
     float value[8];
-    batch.value[u].unpack (value);
+    values[u].unpack (value);
     partial.sum += weight;
 #pragma unroll
     for (int i = 0; i < 8; i++)
@@ -114,7 +125,8 @@ __launch_bounds__ (ATTENTION_THREADS, 2) decode_attention_kernel (
   compute_now (query);
   compute_now (squares);
   if (remaining > 0) {
-    batch.load (keys, values, group, settled);
+    batch.load (batch.key, keys, group, settled);
+    batch.load (batch.value, values, group, settled);
     for (int at = stretch + threadIdx.x; at < settled; at += ATTENTION_THREADS)
       for (int i = 0; i < (int) (DIM * element); i += 128) {
         load_soon (keys + at * DIM * element + i);
@@ -146,10 +158,14 @@ __launch_bounds__ (ATTENTION_THREADS, 2) decode_attention_kernel (
   q[7] = __fmul_rn (high.w, factor);
   if (appended)
     batch.put (new_key, new_value, settled / GROUPS);
-  add_batch (partial, batch, q, group, length);
-  for (int key0 = stretch; key0 < length; key0 += stretch) {
-    batch.load (keys, values, key0 + group, length);
-    add_batch (partial, batch, q, key0 + group, length);
+  for (int key0 = 0; key0 < length; key0 += stretch) {
+    const int next = key0 + stretch;
+    const float score = score_keys<EXACT> (batch.key, q, key0 + group, length);
+    if (next < length)
+      batch.load (batch.key, keys, next + group, length);
+    add_values<EXACT> (partial, batch.value, score);
+    if (next < length)
+      batch.load (batch.value, values, next + group, length);
   }
   join_groups (partial);
   const float2 out = join_warps<EXACT> (shared, partial);
