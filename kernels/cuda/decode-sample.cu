@@ -40,35 +40,35 @@ better (Best a, Best b)
 }
 
 static __device__ __forceinline__ Best
-block_best (Best (&shared)[WARPS], Best best)
+warp_best (Best best)
 {
+#pragma unroll
   for (int step = 16; step > 0; step /= 2) {
     Best other;
     other.value = __shfl_xor_sync (0xffffffffu, best.value, step);
     other.index = __shfl_xor_sync (0xffffffffu, best.index, step);
     best = better (best, other);
   }
-  if (threadIdx.x % 32 == 0)
-    shared[threadIdx.x / 32] = best;
-  __syncthreads ();
-  best = shared[0];
-  for (int w = 1; w < WARPS; w++)
-    best = better (best, shared[w]);
   return best;
 }
 
-static __device__ __forceinline__ float
-block_sum (SampleShared &shared, float sum)
+static __device__ __forceinline__ Best
+block_best (Best (&shared)[WARPS], Best best)
 {
-  for (int step = 16; step > 0; step /= 2)
-    sum += __shfl_xor_sync (0xffffffffu, sum, step);
+  best = warp_best (best);
   if (threadIdx.x % 32 == 0)
-    shared.sum[threadIdx.x / 32] = sum;
+    shared[threadIdx.x / 32] = best;
   __syncthreads ();
-  sum = 0.0f;
+  Best of[WARPS];
+#pragma unroll
   for (int w = 0; w < WARPS; w++)
-    sum += shared.sum[w];
-  return sum;
+    of[w] = shared[w];
+#pragma unroll
+  for (int n = WARPS / 2; n > 0; n /= 2)
+#pragma unroll
+    for (int w = 0; w < n; w++)
+      of[w] = better (of[w], of[w + n]);
+  return of[0];
 }
 
 /* Which tokens may follow a row's text.
@@ -247,65 +247,82 @@ best_permitted (
   return best.index < vocab ? best : Best{best.value, END_TOKEN};
 }
 
-/* The row's next token and its log-probability, for all threads.
- * @logits: [vocab] in shared memory
- * @position: of the token before, for the draw */
-template <typename F>
-static __device__ __forceinline__ Chosen
-choose_token (SampleShared &shared, Candidates &candidates, const float *logits,
-    int vocab, const Mt3CudaRow *row, const F &filter, int position)
+/* The row's next token and its logit, for all threads.
+ * @row_logits: [vocab]
+ * @own: the thread's
+ * @best: of all
+ * @logits: [vocab] in shared memory, for a draw
+ * @position: of the token before, for a draw */
+template <typename F, int EACH>
+static __device__ __forceinline__ Best
+choose_token (SampleShared &shared, Candidates &candidates, float *logits,
+    const float *row_logits, const float (&own)[EACH], Best best, int vocab,
+    const Mt3CudaRow *row, const F &filter, int position)
 {
-  constexpr int each = MT3_CUDA_MAX_VOCAB / THREADS;
-  Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB};
-  float own[each];
-
-#pragma unroll
-  for (int i = 0; i < each; i++) {
-    const int v = threadIdx.x + i * THREADS;
-    own[i] = v < vocab ? logits[v] : -INFINITY;
-    best = better (best, Best{own[i], v});
-  }
-  best = block_best (shared.best, best);
-  float sum = 0.0f;
-#pragma unroll
-  for (int i = 0; i < each; i++)
-    sum += expf (own[i] - best.value);
-  sum = block_sum (shared, sum);
-  /* Without one number that compares, as with NaN, the index is none. */
-  Chosen result = {min (best.index, vocab - 1), -logf (sum)};
-  if (!isfinite (result.log_prob))
-    return result;
   const Best chosen = filter.permits (best.index)
                           ? best
                           : best_permitted (shared, own, vocab, filter);
-  result.token = chosen.index;
-  if (__ldcg (&row->temperature) > 0.0f && chosen.value > -INFINITY)
-    result.token = draw_token (
-        shared, candidates, logits, vocab, row, filter, position, chosen.value);
-  result.log_prob += logits[result.token] - best.value;
-  return result;
+
+  /* The end, which need not be permitted; or there are no numbers. */
+  if (!(chosen.value > -INFINITY))
+    return Best{__ldcg (row_logits + chosen.index), chosen.index};
+  if (!(__ldcg (&row->temperature) > 0.0f))
+    return chosen;
+#pragma unroll
+  for (int i = 0; i < EACH; i++)
+    if (threadIdx.x + i * THREADS < vocab)
+      logits[threadIdx.x + i * THREADS] = own[i];
+  __syncthreads ();
+  const int token = draw_token (
+      shared, candidates, logits, vocab, row, filter, position, chosen.value);
+  return Best{logits[token], token};
 }
 
-/* Records a token; returns how many tokens remain to the row. One thread
- * writes, all get the result. */
+/* Of the exponentials of all logits, the largest being 1, what each warp has,
+ * for sum_weights() once the block has met. */
+template <int EACH>
+static __device__ __forceinline__ void
+leave_weights (SampleShared &shared, const float (&own)[EACH], float largest)
+{
+  float sum = 0.0f;
+
+#pragma unroll
+  for (int i = 0; i < EACH; i++)
+    sum += expf (own[i] - largest);
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2)
+    sum += __shfl_xor_sync (0xffffffffu, sum, step);
+  if (threadIdx.x % 32 == 0)
+    shared.sum[threadIdx.x / 32] = sum;
+}
+
+static __device__ __forceinline__ float
+sum_weights (const SampleShared &shared)
+{
+  float sum = 0.0f;
+
+#pragma unroll
+  for (int w = 0; w < WARPS; w++)
+    sum += shared.sum[w];
+  return sum;
+}
+
+/* Records a token; returns how many tokens remain to the row. */
 static __device__ __forceinline__ int
 record_token (
     Mt3CudaRecord *record, const Chosen &chosen, int remaining, bool overflow)
 {
-  const bool ended = chosen.token == END_TOKEN;
   /* Inf and NaN of any layer reach the log-probability. */
   overflow |= !isfinite (chosen.log_prob);
-  if (threadIdx.x == 0) {
-    record->log_prob = chosen.log_prob;
-    record->token = (uint16_t) chosen.token;
-    record->flags = overflow ? MT3_CUDA_OVERFLOW : 0;
-  }
-  return ended || overflow ? 0 : remaining - 1;
+  record->log_prob = chosen.log_prob;
+  record->token = (uint16_t) chosen.token;
+  record->flags = overflow ? MT3_CUDA_OVERFLOW : 0;
+  return chosen.token == END_TOKEN || overflow ? 0 : remaining - 1;
 }
 
-/* What a row was before this step. */
+/* What a row was before this step: what only samplers write. */
 struct State {
-  int position, remaining, step, overflow;
+  int slot, position, remaining, step, prefill_overflow;
 };
 
 static __device__ __forceinline__ State
@@ -315,57 +332,76 @@ load_state (const Mt3CudaSample &a, const Mt3CudaRow *row)
   s.position = __ldcg (&row->position);
   s.remaining = __ldcg (&row->remaining);
   s.step = __ldcg (&row->step);
-  s.overflow =
-      __ldcg (&row->overflow) | __ldcg (a.overflow + __ldcg (&row->slot));
+  s.slot = __ldcg (&row->slot);
+  s.prefill_overflow = __ldcg (a.overflow + s.slot);
   return s;
 }
 
-/* Records the row's token and advances the row. */
+/* Records the row's token and advances the row; one thread. */
 template <bool ORDERED>
-static __device__ __forceinline__ int
+static __device__ __forceinline__ void
 advance (const Mt3CudaSample &a, const State &state, const Chosen &chosen,
-    Filter<ORDERED> &filter)
+    bool overflow, Filter<ORDERED> &filter)
 {
-  const int remaining =
-      record_token (a.records + (size_t) state.step * a.n_rows + blockIdx.x,
-          chosen, state.remaining, state.overflow != 0);
   Mt3CudaRow *row = a.rows + blockIdx.x;
 
-  if (threadIdx.x == 0) {
-    row->step = state.step + 1;
-    row->token = chosen.token;
-    row->position = state.position + 1;
-    row->remaining = remaining;
-    if (ORDERED) {
-      mt3_token_order_follow (&filter.order, &filter.state, chosen.token);
-      row->state = filter.state;
-    }
+  if (threadIdx.x > 0)
+    return;
+  row->remaining =
+      record_token (a.records + (size_t) state.step * a.n_rows + blockIdx.x,
+          chosen, state.remaining, overflow);
+  row->step = state.step + 1;
+  row->token = chosen.token;
+  row->position = state.position + 1;
+  if (ORDERED) {
+    mt3_token_order_follow (&filter.order, &filter.state, chosen.token);
+    row->state = filter.state;
   }
-  return remaining;
 }
 
-/* x = embedding + position, its planes and sums of squares. */
+/* Two neighbouring numbers of x = embedding + position. */
+static __device__ __forceinline__ float2
+load_embedding (const Mt3CudaSample &a, int token, int position, int column)
+{
+  const float2 embedding = *reinterpret_cast<const float2 *> (
+      a.embedding + (size_t) token * a.d_model + column);
+  const float2 place = *reinterpret_cast<const float2 *> (
+      a.positions + (size_t) position * a.d_model + column);
+
+  return make_float2 (embedding.x + place.x, embedding.y + place.y);
+}
+
+/* x, its planes and sums of squares. */
 template <bool EXACT>
 static __device__ __forceinline__ void
-embed (const Mt3CudaSample &a, int token, int position)
+store_embedding (const Mt3CudaSample &a, int column, float2 v)
 {
-  const float *embedding = a.embedding + (size_t) token * a.d_model;
-  const float *place = a.positions + (size_t) position * a.d_model;
-  const size_t row = (size_t) blockIdx.x * a.d_model;
+  const size_t i = (size_t) blockIdx.x * a.d_model + column;
+  float squares = sum_of_squares (v.x, v.y);
 
-  for (int c = 2 * threadIdx.x; c < a.d_model; c += 2 * THREADS) {
-    const float v0 = embedding[c] + place[c];
-    const float v1 = embedding[c + 1] + place[c + 1];
-    *reinterpret_cast<float2 *> (a.x + row + c) = make_float2 (v0, v1);
-    store2<EXACT> (a.out, row + c, v0, v1);
-    float squares = sum_of_squares (v0, v1);
-    for (int step = 4; step > 0; step /= 2)
-      squares += __shfl_xor_sync (0xffffffffu, squares, step);
-    if (threadIdx.x % 8 == 0)
-      a.out_squares[(row + c) / MT3_CUDA_DECODE_SQUARES] = squares;
+  *reinterpret_cast<float2 *> (a.x + i) = v;
+  store2<EXACT> (a.out, i, v.x, v.y);
+  for (int step = 4; step > 0; step /= 2)
+    squares += __shfl_xor_sync (0xffffffffu, squares, step);
+  if (threadIdx.x % 8 == 0)
+    a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
+}
+
+/* From column `c` on, two of a thread at a time; `v`: the first two. */
+template <bool EXACT>
+static __device__ __forceinline__ void
+embed (const Mt3CudaSample &a, int token, int position, int c, float2 v)
+{
+  while (c < a.d_model) {
+    store_embedding<EXACT> (a, c, v);
+    c += 2 * THREADS;
+    if (c < a.d_model)
+      v = load_embedding (a, token, position, c);
   }
 }
 
+/* The embedding of the next token is asked for as soon as it is known; its
+ * probability is found meanwhile. */
 template <bool EXACT, bool ORDERED>
 static __global__ void
 __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
@@ -373,26 +409,54 @@ __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
   __shared__ SampleShared shared;
   __shared__ Candidates candidates;
   __shared__ float logits[MT3_CUDA_MAX_VOCAB];
-  Mt3CudaRow *row = a.rows + blockIdx.x;
+  constexpr int each = MT3_CUDA_MAX_VOCAB / THREADS;
+  const Mt3CudaRow *row = a.rows + blockIdx.x;
+  const State state = load_state (a, row);
+  const int column = 2 * threadIdx.x;
+  Filter<ORDERED> filter = load_filter<ORDERED> (a, row);
+  float2 embedding = make_float2 (0.0f, 0.0f);
+  Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB};
+  float own[each];
 
   dependent_launch ();
   dependent_wait ();
   if (a.logits == nullptr) {
-    embed<EXACT> (a, __ldcg (&row->token), __ldcg (&row->position));
+    const int token = __ldcg (&row->token);
+    if (column < a.d_model)
+      embedding = load_embedding (a, token, state.position, column);
+    embed<EXACT> (a, token, state.position, column, embedding);
     return;
   }
-  const State state = load_state (a, row);
   if (state.remaining == 0)
     return;
 
-  for (int v = threadIdx.x; v < a.vocab; v += THREADS)
-    logits[v] = __ldcg (a.logits + (size_t) blockIdx.x * a.vocab + v);
+  const float *row_logits = a.logits + (size_t) blockIdx.x * a.vocab;
+#pragma unroll
+  for (int i = 0; i < each; i++) {
+    const int v = threadIdx.x + i * THREADS;
+    own[i] = -INFINITY;
+    if (v < a.vocab)
+      own[i] = __ldcg (row_logits + v);
+  }
+  const int row_overflow = __ldcg (&row->overflow);
+#pragma unroll
+  for (int i = 0; i < each; i++)
+    best = better (best, Best{own[i], (int) threadIdx.x + i * THREADS});
+  best = block_best (shared.best, best);
+  /* Without one number that compares, as with NaN, the index is none. */
+  best.index = min (best.index, a.vocab - 1);
+  const Best chosen = choose_token (shared, candidates, logits, row_logits, own,
+      best, a.vocab, row, filter, state.position);
+  if (state.remaining > 1 && column < a.d_model)
+    embedding = load_embedding (a, chosen.index, state.position + 1, column);
+  leave_weights (shared, own, best.value);
+  if (state.remaining > 1)
+    embed<EXACT> (a, chosen.index, state.position + 1, column, embedding);
   __syncthreads ();
-  Filter<ORDERED> filter = load_filter<ORDERED> (a, row);
-  const Chosen chosen = choose_token (
-      shared, candidates, logits, a.vocab, row, filter, state.position);
-  if (advance (a, state, chosen, filter) > 0)
-    embed<EXACT> (a, chosen.token, state.position + 1);
+  advance (a, state,
+      Chosen{chosen.index,
+          chosen.value - best.value - logf (sum_weights (shared))},
+      (state.prefill_overflow | row_overflow) != 0, filter);
 }
 
 template <bool EXACT>
