@@ -375,23 +375,28 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
 /* From so many rows on the kernel of decode-gemm-hopper.cu is better. */
 #define MANY_ROWS 96
 
-/* The smallest tile whose blocks find a multiprocessor each, or the largest:
- * it reads the operands least often. Results are the same bits with all. */
+/* Results are the same bits with all tiles. Of up to 16 rows one that has them
+ * all, with more columns where that leaves many blocks, for they all ask the
+ * same places of the L2 cache for the rows. Of more the smallest whose blocks
+ * find a multiprocessor each, or the largest: it reads operands least often. */
 static int
 choose_tile (const Mt3CudaDecodeGemm &a)
 {
-  static const int rows[] = {8, 16, 32, 32};
-  static const int columns[] = {16, 16, 16, 32};
+  static const int rows[] = {16, 32, 32};
+  static const int columns[] = {16, 16, 32};
+  static const int tiles[] = {2, 4, 5};
   const int at_once = 132;
-  int tile = a.n_rows <= rows[0] ? 0 : 1;
 
   if (a.tile > 0)
     return a.tile;
-  while (tile < 4 &&
-         (a.n_rows + rows[tile] - 1) / rows[tile] * (a.n / columns[tile]) >
-             at_once)
-    tile++;
-  return tile + 1;
+  if (a.n_rows <= 8)
+    return 1;
+  if (a.n_rows <= 16)
+    return a.n >= 1024 ? 3 : 2;
+  for (int i = 0; i < 3; i++)
+    if ((a.n_rows + rows[i] - 1) / rows[i] * (a.n / columns[i]) <= at_once)
+      return tiles[i];
+  return 6;
 }
 
 template <bool EXACT, Mt3CudaDecodeEpilogue EPILOGUE>
@@ -404,8 +409,10 @@ launch_epilogue (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
     case 2:
       return launch_tile<EXACT, EPILOGUE, 2, 1> (a, launch);
     case 3:
-      return launch_tile<EXACT, EPILOGUE, 4, 1> (a, launch);
+      return launch_tile<EXACT, EPILOGUE, 2, 2> (a, launch);
     case 4:
+      return launch_tile<EXACT, EPILOGUE, 4, 1> (a, launch);
+    case 5:
       return launch_tile<EXACT, EPILOGUE, 4, 2> (a, launch);
     default:
       if constexpr (EXACT)

@@ -316,7 +316,7 @@ typedef struct {
   int tile;
 } Mt3CudaDecodeGemm;
 
-#define MT3_CUDA_DECODE_TILES 7
+#define MT3_CUDA_DECODE_TILES 8
 
 cudaError_t mt3_cuda_decode_gemm (
     const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch);
