@@ -265,23 +265,30 @@ ask_all (const Mt3CudaDecodeAttention &a, Shared &shared)
 
 /* -------------------------------------------------------- what is computed */
 
-static __device__ __forceinline__ void
-load_query (const Mt3CudaDecodeAttention &a, const Stage &stage, float (&q)[8])
-{
-  float factor = 1.0f;
+/* A row's query, and the factor of its norm. */
+struct Query {
+  float q[8], factor;
 
-  if (a.squares) {
-    const float2 *squares = reinterpret_cast<const float2 *> (stage.squares);
-    float sum = 0.0f;
-    for (int i = threadIdx.x % 8; i < a.d_model / MT3_CUDA_DECODE_SQUARES / 2;
-         i += 8)
-      sum += squares[i].x + squares[i].y;
-    factor = norm_factor (sum, 1.0f / a.d_model);
-  }
+  __device__ __forceinline__
+  Query (const Mt3CudaDecodeAttention &a, const Stage &stage)
+  {
 #pragma unroll
-  for (int i = 0; i < 8; i++)
-    q[i] = __fmul_rn (stage.query[threadIdx.x % 8 * 8 + i], factor);
-}
+    for (int i = 0; i < 8; i++)
+      q[i] = stage.query[threadIdx.x % 8 * 8 + i];
+    factor = 1.0f;
+    if (a.squares == nullptr)
+      return;
+    const float2 *squares = reinterpret_cast<const float2 *> (stage.squares);
+    const int n_pairs = a.d_model / MT3_CUDA_DECODE_SQUARES / 2;
+    float sum = 0.0f, rest = 0.0f; /* as sum_squares() */
+    int i = threadIdx.x % 8;
+    for (; i < min (n_pairs, SQUARES_AHEAD * 8); i += 8)
+      sum += squares[i].x + squares[i].y;
+    for (; i < n_pairs; i += 8)
+      rest += squares[i].x + squares[i].y;
+    factor = norm_factor (sum + rest, 1.0f / a.d_model);
+  }
+};
 
 /* What the warps that compute have of the ring. */
 struct Consumer {
@@ -309,7 +316,7 @@ struct Consumer {
   }
 
   __device__ __forceinline__ float
-  score (const float (&q)[8], int key0, int length)
+  score (const Query &query, int key0, int length)
   {
     Vector8<false> v[in_stage];
     float part[in_stage];
@@ -322,10 +329,10 @@ struct Consumer {
       part[u] = 0.0f;
 #pragma unroll
       for (int i = 0; i < 8; i++)
-        part[u] = __fmaf_rn (q[i], key[i], part[u]);
+        part[u] = __fmaf_rn (query.q[i], key[i], part[u]);
     }
-    const float sum = add_up (part);
-    return key0 + own_key<in_stage> () * GROUPS < length ? sum : MINUS_INFINITY;
+    const float own = __fmul_rn (add_up (part), query.factor);
+    return key0 + own_key<in_stage> () * GROUPS < length ? own : MINUS_INFINITY;
   }
 
   /* @weight: of the lane's own key */
@@ -351,7 +358,7 @@ struct Consumer {
 
   /* A stretch of keys and values, as add_batch() does. */
   __device__ __forceinline__ void
-  add_stretch (Partial &partial, const float (&q)[8], int key0, int length)
+  add_stretch (Partial &partial, const Query &query, int key0, int length)
   {
     const int group = threadIdx.x / 8;
     float scores[pieces], max = MINUS_INFINITY;
@@ -361,7 +368,7 @@ struct Consumer {
       const int first = key0 + p * PIECE;
       scores[p] = MINUS_INFINITY;
       if (first < length)
-        scores[p] = score (q, first + group, length);
+        scores[p] = score (query, first + group, length);
       max = fmaxf (max, scores[p]);
     }
 #pragma unroll
@@ -387,13 +394,12 @@ compute_all (const Mt3CudaDecodeAttention &a, Shared &shared)
     const int at = c.wait ();
     const Task task = shared.tasks[at];
     Partial partial;
-    float q[8];
 
     if (task.length == 0)
       return;
-    load_query (a, shared.stages[at], q);
+    const Query query (a, shared.stages[at]);
     for (int key0 = 0; key0 < task.length; key0 += STRETCH)
-      c.add_stretch (partial, q, key0, task.length);
+      c.add_stretch (partial, query, key0, task.length);
     join_groups (partial);
     const float2 out = join_warps<false> (shared.attention[item], partial);
     if (threadIdx.x < 32)

@@ -35,12 +35,28 @@ template <bool EXACT> struct Batch {
   }
 };
 
+/* What a query still lacks: the factor of its norm, which is found beside the
+ * product and not before it. */
+struct QueryNorm {
+  bool exists;
+  SquaresShare share;
+  float rest; /* the lane's sum of what wider rows have beyond its share */
+  float inverse_width;
+
+  __device__ __forceinline__ float
+  factor () const
+  {
+    const float found = norm_factor (add_share (share) + rest, inverse_width);
+    return exists ? found : 1.0f;
+  }
+};
+
 /* The score of the lane's own key; all keys are numbers, those beyond `length`
  * count for nothing. */
 template <bool EXACT>
 static __device__ __forceinline__ float
 score_keys (const Vector8<EXACT> (&keys)[batch_keys<EXACT>],
-    const float (&q)[8], int key0, int length)
+    const float (&q)[8], const QueryNorm &norm, int key0, int length)
 {
   constexpr int n = batch_keys<EXACT>;
   float part[n];
@@ -54,15 +70,16 @@ score_keys (const Vector8<EXACT> (&keys)[batch_keys<EXACT>],
     for (int i = 0; i < 8; i++)
       part[u] = __fmaf_rn (q[i], key[i], part[u]);
   }
-  const float sum = add_up (part);
-  return key0 + own_key<n> () * GROUPS < length ? sum : MINUS_INFINITY;
+  const float score = __fmul_rn (add_up (part), norm.factor ());
+  return key0 + own_key<n> () * GROUPS < length ? score : MINUS_INFINITY;
 }
 
-/* Adds the values of the keys that the lanes of the group have scores of. */
+/* Adds the values of the keys that the lanes of the group have scores of.
+ * @first: there is no other value yet */
 template <bool EXACT>
 static __device__ __forceinline__ void
 add_values (Partial &partial, const Vector8<EXACT> (&values)[batch_keys<EXACT>],
-    float score)
+    float score, bool first)
 {
   constexpr int n = batch_keys<EXACT>;
   float max = fmaxf (partial.max, score);
@@ -70,7 +87,10 @@ add_values (Partial &partial, const Vector8<EXACT> (&values)[batch_keys<EXACT>],
 #pragma unroll
   for (int step = 4; step >= 8 / n; step /= 2)
     max = fmaxf (max, __shfl_xor_sync (0xffffffffu, max, step));
-  partial.rescale (max);
+  if (first)
+    partial.max = max;
+  else
+    partial.rescale (max);
   const float own =
       score != MINUS_INFINITY ? exponential<EXACT> (score - max) : 0.0f;
 #pragma unroll
@@ -115,9 +135,8 @@ __launch_bounds__ (ATTENTION_THREADS, 2) decode_attention_kernel (
       a.q + ((size_t) row * a.n_heads + head) * DIM + threadIdx.x % 8 * 8;
   Batch<EXACT> batch = {};
   Vector8<EXACT> new_key = {}, new_value = {};
-  SquaresShare share = {};
+  QueryNorm norm = {squares != nullptr, {}, 0.0f, inverse_width};
   Partial partial;
-  float q[8];
 
   /* Later ones are loaded with others. */
   const bool appended = settled < length && settled < stretch &&
@@ -140,30 +159,23 @@ __launch_bounds__ (ATTENTION_THREADS, 2) decode_attention_kernel (
 
   const float4 low = __ldcg (reinterpret_cast<const float4 *> (query));
   const float4 high = __ldcg (reinterpret_cast<const float4 *> (query) + 1);
-  if (squares != nullptr)
-    share = load_squares (squares, n_partial);
+  const float q[8] = {
+      low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
   new_key.load (keys, settled * DIM + threadIdx.x % 8 * 8, appended);
   new_value.load (values, settled * DIM + threadIdx.x % 8 * 8, appended);
-  const float factor =
-      squares
-          ? norm_factor (sum_squares (share, squares, n_partial), inverse_width)
-          : 1.0f;
-  q[0] = __fmul_rn (low.x, factor);
-  q[1] = __fmul_rn (low.y, factor);
-  q[2] = __fmul_rn (low.z, factor);
-  q[3] = __fmul_rn (low.w, factor);
-  q[4] = __fmul_rn (high.x, factor);
-  q[5] = __fmul_rn (high.y, factor);
-  q[6] = __fmul_rn (high.z, factor);
-  q[7] = __fmul_rn (high.w, factor);
+  if (squares != nullptr) {
+    norm.share = load_squares (squares, n_partial);
+    norm.rest = sum_beyond (squares, n_partial);
+  }
   if (appended)
     batch.put (new_key, new_value, settled / GROUPS);
   for (int key0 = 0; key0 < length; key0 += stretch) {
     const int next = key0 + stretch;
-    const float score = score_keys<EXACT> (batch.key, q, key0 + group, length);
+    const float score =
+        score_keys<EXACT> (batch.key, q, norm, key0 + group, length);
     if (next < length)
       batch.load (batch.key, keys, next + group, length);
-    add_values<EXACT> (partial, batch.value, score);
+    add_values<EXACT> (partial, batch.value, score, key0 == 0);
     if (next < length)
       batch.load (batch.value, values, next + group, length);
   }

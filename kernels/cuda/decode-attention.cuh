@@ -166,11 +166,14 @@ add_up (float (&part)[N])
 static __device__ __forceinline__ void
 join_groups (Partial &partial)
 {
+  float max = partial.max;
+
+#pragma unroll
+  for (int step = 8; step < 32; step *= 2)
+    max = fmaxf (max, __shfl_xor_sync (0xffffffffu, max, step));
+  partial.rescale (max);
 #pragma unroll
   for (int step = 8; step < 32; step *= 2) {
-    const float max =
-        fmaxf (partial.max, __shfl_xor_sync (0xffffffffu, partial.max, step));
-    partial.rescale (max);
     partial.sum += __shfl_xor_sync (0xffffffffu, partial.sum, step);
 #pragma unroll
     for (int i = 0; i < 8; i++)

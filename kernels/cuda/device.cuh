@@ -278,20 +278,33 @@ load_squares (const float *squares, int n_partial)
   return share;
 }
 
-/* A lane's sum: of its share, and of what wider rows have beyond. */
 static __device__ __forceinline__ float
-sum_squares (const SquaresShare &share, const float *squares, int n_partial)
+add_share (const SquaresShare &share)
 {
   float sum = 0.0f;
 #pragma unroll
   for (int u = 0; u < SQUARES_AHEAD; u++)
     sum += share.pair[u].x + share.pair[u].y;
+  return sum;
+}
+
+/* The lane's sum of what rows have that are wider than all shares. */
+static __device__ __forceinline__ float
+sum_beyond (const float *squares, int n_partial)
+{
+  float sum = 0.0f;
 #pragma unroll 1
   for (int i = threadIdx.x % 8 + SQUARES_AHEAD * 8; i < n_partial / 2; i += 8) {
     const float2 v = __ldcg (reinterpret_cast<const float2 *> (squares) + i);
     sum += v.x + v.y;
   }
   return sum;
+}
+
+static __device__ __forceinline__ float
+sum_squares (const SquaresShare &share, const float *squares, int n_partial)
+{
+  return add_share (share) + sum_beyond (squares, n_partial);
 }
 
 /* @inverse_width: 1 / columns, for a division would take long */
