@@ -15,13 +15,15 @@ FakeDevice fake_device;
 /* Slots' windows on the device: a hash of the samples, by the slot's flag. */
 static GHashTable *contents;
 
-typedef enum { OP_COPY, OP_MEL, OP_SAMPLE } OpKind;
+typedef enum { OP_COPY, OP_WAIT, OP_MEL, OP_SAMPLE } OpKind;
 
 typedef struct {
   OpKind kind;
   void *to;
   const void *from;
   size_t bytes;
+  cudaStream_t awaited; /* until so much of it was carried out */
+  guint64 until;
   Mt3CudaMel mel;
   Mt3CudaSample sample;
 } Op;
@@ -156,11 +158,15 @@ run_sample (const Mt3CudaSample *args)
   }
 }
 
+static void run_until (cudaStream_t stream, guint64 at);
+
 static void
 run_op (const Op *op)
 {
   if (op->kind == OP_COPY)
     memcpy (op->to, op->from, op->bytes);
+  else if (op->kind == OP_WAIT)
+    run_until (op->awaited, op->until);
   else if (op->kind == OP_MEL)
     run_mel (&op->mel);
   else
@@ -399,6 +405,13 @@ cudaEventRecord (cudaEvent_t event, cudaStream_t stream)
   event->at = stream->n_added;
   event->n_asked = 0;
   return outcome (cudaErrorUnknown);
+}
+
+cudaError_t
+cudaStreamWaitEvent (cudaStream_t stream, cudaEvent_t event, unsigned int flags)
+{
+  return add_op (stream,
+      &(Op){.kind = OP_WAIT, .awaited = event->stream, .until = event->at});
 }
 
 cudaError_t

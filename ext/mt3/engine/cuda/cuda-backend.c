@@ -77,13 +77,18 @@ use_device (Mt3CudaBackend *self, GError **error)
 
 /* ------------------------------------------------------------- results */
 
-/* Takes over what a row made; returns when the row has ended. */
+/* Takes over what a row made; returns when the row has ended. A row without
+ * remaining tokens ended in a part before: its slot may have another window. */
 static void
 collect_row (Mt3CudaBackend *self, const Mt3CudaLane *lane, guint row)
 {
-  Slot *slot = &self->slot[lane->host_rows[row].slot];
+  Mt3CudaRow *host_row = &lane->host_rows[row];
+  Slot *slot = &self->slot[host_row->slot];
 
-  slot->lane = -1;
+  if (host_row->remaining == 0)
+    return;
+  if (lane->n_parts == 0)
+    slot->lane = -1;
   if (slot->state != SLOT_ACTIVE)
     return;
   for (guint step = 0; step < lane->n_steps; step++) {
@@ -100,6 +105,8 @@ collect_row (Mt3CudaBackend *self, const Mt3CudaLane *lane, guint row)
     if (slot->overflow || slot->ended ||
         slot->n_tokens == slot->decoding.max_tokens) {
       slot->state = SLOT_FINISHED;
+      slot->lane = -1;
+      host_row->remaining = 0;
       return;
     }
   }
@@ -205,7 +212,7 @@ static gboolean
 any_in_flight (const Mt3CudaBackend *self)
 {
   for (guint i = 0; i < self->n_lanes; i++)
-    if (self->lanes[i].in_flight)
+    if (self->lanes[i].n_parts > 0)
       return TRUE;
   return FALSE;
 }
@@ -273,10 +280,36 @@ start_lanes (Mt3CudaBackend *self, guint n_steps, GError **error)
   n_lanes = share_out (self, n_active);
   share = (n_active + n_lanes - 1) / n_lanes;
   for (guint i = 0; i < n_lanes; i++)
-    if (!self->lanes[i].in_flight &&
+    if (self->lanes[i].n_parts == 0 &&
         !start_lane (self, i, share, n_steps, error))
       return FALSE;
   return TRUE;
+}
+
+/* A lane that decodes alone goes on before its results are here: nothing else
+ * would use the device meanwhile. Not where windows wait to join it. */
+static gboolean
+continue_alone (Mt3CudaBackend *self, guint n_steps, GError **error)
+{
+  Mt3CudaLane *alone = NULL;
+  gboolean unfinished = FALSE;
+
+  for (guint i = 0; i < self->n_lanes; i++) {
+    if (self->lanes[i].n_parts == 0)
+      continue;
+    if (alone != NULL)
+      return TRUE;
+    alone = &self->lanes[i];
+  }
+  for (guint i = 0; i < self->parent.n_slots; i++) {
+    const Slot *slot = &self->slot[i];
+
+    if (slot->state == SLOT_ACTIVE && slot->lane < 0)
+      return TRUE;
+    unfinished |= slot->state == SLOT_ACTIVE;
+  }
+  return alone == NULL || !unfinished ||
+         mt3_cuda_lane_continue (alone, n_steps, error);
 }
 
 /* Has something in flight, if there is anything to do: waits for the windows
@@ -297,7 +330,7 @@ collect_oldest (Mt3CudaBackend *self, GError **error)
   for (guint i = 0; i < self->n_lanes; i++) {
     Mt3CudaLane *lane = &self->lanes[(self->oldest + i) % self->n_lanes];
 
-    if (!lane->in_flight)
+    if (lane->n_parts == 0)
       continue;
     self->oldest = (self->oldest + i + 1) % self->n_lanes;
     return collect_lane (self, lane, error);
@@ -320,10 +353,11 @@ cuda_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
   for (guint i = 0; i < n_windows; i++) {
     const Slot *slot = &self->slot[windows[i].slot];
 
-    if ((slot->lane >= 0 &&
-            !collect_lane (self, &self->lanes[slot->lane], error)) ||
-        (slot->batch > self->prefill.n_started &&
-            !mt3_cuda_prefill_start (&self->prefill, TRUE, error)))
+    while (slot->lane >= 0)
+      if (!collect_lane (self, &self->lanes[slot->lane], error))
+        return FALSE;
+    if (slot->batch > self->prefill.n_started &&
+        !mt3_cuda_prefill_start (&self->prefill, TRUE, error))
       return FALSE;
   }
   for (guint i = 0; i < n_windows; i++) {
@@ -359,7 +393,8 @@ cuda_decode (Mt3Backend *backend, guint n_steps, guint *finished,
    * caller has yet to bring: the device should not wait for the host. */
   if (!use_device (self, error) ||
       !mt3_cuda_prefill_start (&self->prefill, FALSE, error) ||
-      !start_any (self, n_steps, error) || !collect_oldest (self, error) ||
+      !start_any (self, n_steps, error) ||
+      !continue_alone (self, n_steps, error) || !collect_oldest (self, error) ||
       !start_lanes (self, n_steps, error))
     return FALSE;
   for (guint i = 0; i < backend->n_slots; i++) {

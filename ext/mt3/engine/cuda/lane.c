@@ -338,6 +338,33 @@ take_all (Mt3CudaLane *self, GError **error)
          take_host (self, error);
 }
 
+static gboolean
+create_stream (cudaStream_t *stream, GError **error)
+{
+  return mt3_cuda_check (
+      cudaStreamCreateWithFlags (stream, cudaStreamNonBlocking),
+      "create a stream", error);
+}
+
+static gboolean
+create_event (cudaEvent_t *event, GError **error)
+{
+  return mt3_cuda_check (
+      cudaEventCreateWithFlags (event, cudaEventDisableTiming),
+      "create an event", error);
+}
+
+static gboolean
+create_streams (Mt3CudaLane *self, GError **error)
+{
+  for (guint i = 0; i < MT3_CUDA_RUN_PARTS; i++)
+    if (!create_event (&self->stepped[i], error) ||
+        !create_event (&self->done[i], error))
+      return FALSE;
+  return create_stream (&self->stream, error) &&
+         create_stream (&self->copies, error);
+}
+
 gboolean
 mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
     Mt3CudaSlots *slots, guint capacity, gboolean dependent, GError **error)
@@ -349,40 +376,67 @@ mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
   self->dependent = dependent;
   self->capacity = (bucket_for (capacity) + tile - 1) / tile * tile;
   self->graphs = g_hash_table_new_full (NULL, NULL, NULL, destroy_graph);
-  return mt3_cuda_check (
-             cudaStreamCreateWithFlags (&self->stream, cudaStreamNonBlocking),
-             "create a stream", error) &&
-         mt3_cuda_check (
-             cudaEventCreateWithFlags (&self->done, cudaEventDisableTiming),
-             "create an event", error) &&
-         take_all (self, error) && build_graphs (self, error);
+  return create_streams (self, error) && take_all (self, error) &&
+         build_graphs (self, error);
 }
 
 void
 mt3_cuda_lane_clear (Mt3CudaLane *self)
 {
   g_clear_pointer (&self->graphs, g_hash_table_unref);
-  if (self->done != NULL)
-    cudaEventDestroy (self->done);
+  for (guint i = 0; i < MT3_CUDA_RUN_PARTS; i++) {
+    if (self->stepped[i] != NULL)
+      cudaEventDestroy (self->stepped[i]);
+    if (self->done[i] != NULL)
+      cudaEventDestroy (self->done[i]);
+  }
+  if (self->copies != NULL)
+    cudaStreamDestroy (self->copies);
   if (self->stream != NULL)
     cudaStreamDestroy (self->stream);
   mt3_cuda_memory_clear (&self->memory);
 }
 
 static cudaError_t
-enqueue_run (Mt3CudaLane *self)
+enqueue_part (Mt3CudaLane *self, guint n_steps)
 {
   cudaGraphExec_t graph =
       g_hash_table_lookup (self->graphs, GUINT_TO_POINTER (self->bucket));
-  guint left = self->n_steps;
   cudaError_t result = cudaSuccess;
 
-  for (; left >= MT3_CUDA_GRAPH_STEPS && result == cudaSuccess;
-       left -= MT3_CUDA_GRAPH_STEPS)
+  for (; n_steps >= MT3_CUDA_GRAPH_STEPS && result == cudaSuccess;
+       n_steps -= MT3_CUDA_GRAPH_STEPS)
     result = cudaGraphLaunch (graph, self->stream);
-  if (left > 0 && result == cudaSuccess)
-    result = enqueue_steps (self, self->bucket, left);
+  if (n_steps > 0 && result == cudaSuccess)
+    result = enqueue_steps (self, self->bucket, n_steps);
   return result;
+}
+
+static gboolean
+start_part (Mt3CudaLane *self, guint n_steps, GError **error)
+{
+  const guint part = (self->oldest + self->n_parts) % MT3_CUDA_RUN_PARTS;
+  const gsize first = (gsize) self->n_started * self->bucket;
+
+  if (!mt3_cuda_check (
+          enqueue_part (self, n_steps), "start decode steps", error) ||
+      !mt3_cuda_check (cudaEventRecord (self->stepped[part], self->stream),
+          "start decode steps", error) ||
+      !mt3_cuda_check (
+          cudaStreamWaitEvent (self->copies, self->stepped[part], 0),
+          "start decode steps", error) ||
+      !mt3_cuda_check (
+          cudaMemcpyAsync (self->host_records + first, self->records + first,
+              (gsize) n_steps * self->bucket * sizeof (Mt3CudaRecord),
+              cudaMemcpyDeviceToHost, self->copies),
+          "copy tokens from the device", error) ||
+      !mt3_cuda_check (cudaEventRecord (self->done[part], self->copies),
+          "copy tokens from the device", error))
+    return FALSE;
+  self->part_steps[part] = n_steps;
+  self->n_started += n_steps;
+  self->n_parts++;
+  return TRUE;
 }
 
 gboolean
@@ -390,30 +444,35 @@ mt3_cuda_lane_start (
     Mt3CudaLane *self, guint n_rows, guint n_steps, GError **error)
 {
   self->n_rows = n_rows;
-  self->n_steps = n_steps;
   self->bucket = bucket_for (n_rows);
+  self->n_started = 0;
+  self->first = self->n_steps = 0;
   memset (self->host_rows + n_rows, 0,
       (self->bucket - n_rows) * sizeof (Mt3CudaRow));
-  if (!mt3_cuda_check (cudaMemcpyAsync (self->rows, self->host_rows,
-                           self->bucket * sizeof (Mt3CudaRow),
-                           cudaMemcpyHostToDevice, self->stream),
-          "copy rows to the device", error) ||
-      !mt3_cuda_check (enqueue_run (self), "start decode steps", error) ||
-      !mt3_cuda_check (
-          cudaMemcpyAsync (self->host_records, self->records,
-              (gsize) n_steps * self->bucket * sizeof (Mt3CudaRecord),
-              cudaMemcpyDeviceToHost, self->stream),
-          "copy tokens from the device", error) ||
-      !mt3_cuda_check (cudaEventRecord (self->done, self->stream),
-          "start decode steps", error))
-    return FALSE;
-  self->in_flight = TRUE;
-  return TRUE;
+  return mt3_cuda_check (cudaMemcpyAsync (self->rows, self->host_rows,
+                             self->bucket * sizeof (Mt3CudaRow),
+                             cudaMemcpyHostToDevice, self->stream),
+             "copy rows to the device", error) &&
+         start_part (self, n_steps, error);
+}
+
+gboolean
+mt3_cuda_lane_continue (Mt3CudaLane *self, guint n_steps, GError **error)
+{
+  return self->n_parts == MT3_CUDA_RUN_PARTS ||
+         self->n_started + n_steps > MT3_CUDA_RUN_STEPS ||
+         start_part (self, n_steps, error);
 }
 
 gboolean
 mt3_cuda_lane_wait (Mt3CudaLane *self, GError **error)
 {
-  self->in_flight = FALSE;
-  return mt3_cuda_check (cudaEventSynchronize (self->done), "decode", error);
+  const guint part = self->oldest;
+
+  self->oldest = (part + 1) % MT3_CUDA_RUN_PARTS;
+  self->n_parts--;
+  self->first += self->n_steps;
+  self->n_steps = self->part_steps[part];
+  return mt3_cuda_check (
+      cudaEventSynchronize (self->done[part]), "decode", error);
 }
