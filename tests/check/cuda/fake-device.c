@@ -330,6 +330,7 @@ cudaError_t
 cudaMemcpyAsync (void *to, const void *from, size_t bytes,
     enum cudaMemcpyKind kind, cudaStream_t stream)
 {
+  fake_device.n_uploads += kind == cudaMemcpyHostToDevice;
   return add_op (
       stream, &(Op){.kind = OP_COPY, .to = to, .from = from, .bytes = bytes});
 }

@@ -24,13 +24,14 @@ G_BEGIN_DECLS
  * @capability: of every device, as 90
  * @fail_at: the call that fails, counted from 1; 0: none
  * @n_calls: that could have failed, so far
+ * @n_uploads: asynchronous copies to the device so far
  * @n_live: blocks, streams, events and graphs that were not given back
  * @bytes: of device memory in use
  */
 typedef struct {
   int driver, runtime, n_devices, capability;
   guint fail_at;
-  guint n_calls, n_live;
+  guint n_calls, n_uploads, n_live;
   gsize bytes;
 } FakeDevice;
 

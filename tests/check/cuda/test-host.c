@@ -228,6 +228,40 @@ START_TEST (test_every_window_has_its_own_text)
 }
 END_TEST
 
+static guint
+text_length (guint index)
+{
+  const Mt3TokenOrder order = order_of (index);
+  Mt3TokenState text = mt3_token_order_start (&order);
+  guint length = 0, token;
+
+  while ((token = expected_token (index, length, &text)) != MT3_TOKEN_EOS) {
+    mt3_token_order_follow (&order, &text, token);
+    length++;
+  }
+  return length;
+}
+
+START_TEST (test_a_window_alone_does_not_go_back_to_the_host_between_runs)
+{
+  Mt3Backend *backend = open_backend (&ways[0], NULL);
+  const guint steps = backend->decode_steps;
+  guint index = 0, uploads = 0, finished, n = 0;
+
+  while (text_length (index) < 2 * steps || is_loud (index))
+    index++;
+  ck_assert (prefill (backend, 0, index, NULL));
+  for (guint call = 0; n == 0; call++) {
+    ck_assert (backend->decode (backend, steps, &finished, &n, NULL));
+    if (call == 0)
+      uploads = fake_device.n_uploads;
+  }
+  ck_assert_uint_eq (fake_device.n_uploads, uploads);
+  check_result (backend, 0, index);
+  backend->close (backend);
+}
+END_TEST
+
 /* As a flush does, in the middle of a run and before the encoder has begun. */
 START_TEST (test_a_slot_is_free_as_soon_as_it_is_released)
 {
@@ -347,6 +381,8 @@ host_suite (void)
   tcase_add_checked_fixture (host, setup, teardown);
   tcase_add_loop_test (
       host, test_every_window_has_its_own_text, 0, G_N_ELEMENTS (ways));
+  tcase_add_test (
+      host, test_a_window_alone_does_not_go_back_to_the_host_between_runs);
   tcase_add_test (host, test_a_slot_is_free_as_soon_as_it_is_released);
   tcase_add_test (host, test_memory_in_use_is_told);
   tcase_add_test (host, test_too_many_slots_are_refused_with_how_many_fit);
