@@ -82,11 +82,13 @@ def structure_of(structure):
         f'{name:>15}: {value}\n' for name, value in zip(names, values)])
 
 
-def enum_of(spec):
+def enum_of(element, spec):
+    # PyGObject 3.50 no longer tells the values of spec.enum_class.
+    values = type(element.get_property(spec.name)).__enum_values__
     return {'kind': 'enum', 'values': [
         {'desc': value.value_name, 'name': value.value_nick,
          'value': str(number)}
-        for number, value in spec.enum_class.__enum_values__.items()]}
+        for number, value in values.items()]}
 
 
 def own_properties(element):
@@ -126,7 +128,7 @@ def plugin_of(path):
         'elements': {name: element_of(*pair) for name, pair in elements.items()},
         'filename': Path(path).name.removeprefix('lib').split('.')[0],
         'license': plugin.get_license(),
-        'other-types': {spec.value_type.name: enum_of(spec)
+        'other-types': {spec.value_type.name: enum_of(element, spec)
                         for _, element in elements.values()
                         for spec in own_properties(element) if is_enum(spec)},
         'package': plugin.get_package(),

@@ -23,10 +23,15 @@ HEADING = ('| Property | Values | Default | Set | Meaning |\n'
            '|---|---|---|---|---|')
 
 
-def values(spec):
+def enum_values(element, spec):
+    """In PyGObject 3.50 spec.enum_class has no values."""
+    return type(element.get_property(spec.name)).__enum_values__
+
+
+def values(element, spec):
     if spec.value_type.is_a(GObject.TYPE_ENUM):
         return ', '.join(f'`{value.value_nick}`' for value
-                         in spec.enum_class.__enum_values__.values())
+                         in enum_values(element, spec).values())
     if hasattr(spec, 'minimum'):
         return f'{spec.minimum:.15g} to {spec.maximum:.15g}' \
             if spec.value_type == GObject.TYPE_DOUBLE \
@@ -35,12 +40,13 @@ def values(spec):
             'GstStructure': 'structure'}[spec.value_type.name]
 
 
-def default(spec):
-    value = spec.default_value
+def default(element, spec):
+    # A structure's specification has none.
+    value = getattr(spec, 'default_value', None)
     if value is None:
         return ''
     if spec.value_type.is_a(GObject.TYPE_ENUM):
-        return f'`{value.value_nick}`'
+        return f'`{enum_values(element, spec)[int(value)].value_nick}`'
     if isinstance(value, bool):
         return f'`{str(value).lower()}`'
     return f'{value:.15g}' if isinstance(value, float) else str(value)
@@ -52,12 +58,12 @@ def when(spec):
     return 'any time' if spec.flags & Gst.PARAM_MUTABLE_PLAYING else 'NULL, READY'
 
 
-def meaning(spec):
+def meaning(element, spec):
     if not spec.value_type.is_a(GObject.TYPE_ENUM):
         return spec.blurb
     return '; '.join([spec.blurb] + [
         f'`{value.value_nick}`: {value.value_name}' for value
-        in spec.enum_class.__enum_values__.values()])
+        in enum_values(element, spec).values()])
 
 
 def table(element):
@@ -65,8 +71,8 @@ def table(element):
                   if spec.owner_type == element.__gtype__),
                  key=lambda spec: spec.name)
     return '\n'.join([HEADING] + [
-        f'| `{spec.name}` | {values(spec)} | {default(spec)} | {when(spec)} '
-        f'| {meaning(spec)} |' for spec in own])
+        f'| `{spec.name}` | {values(element, spec)} | {default(element, spec)} '
+        f'| {when(spec)} | {meaning(element, spec)} |' for spec in own])
 
 
 class ElementPage(unittest.TestCase):

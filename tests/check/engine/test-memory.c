@@ -88,14 +88,16 @@ END_TEST
 int
 main (void)
 {
-  Suite *suite = suite_create ("memory");
-  TCase *tcase = tcase_create ("memory");
+  Suite *suite;
+  TCase *tcase;
   SRunner *runner;
   int failed;
 
   /* valgrind.sh: it takes address space of its own. */
   if (g_strcmp0 (g_getenv ("CK_FORK"), "no") == 0)
     return 77;
+  suite = suite_create ("memory");
+  tcase = tcase_create ("memory");
   tcase_add_test (tcase, any_limit_is_an_error_or_enough);
   suite_add_tcase (suite, tcase);
   runner = srunner_create (suite);

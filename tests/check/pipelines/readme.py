@@ -26,9 +26,14 @@ def table(text):
     return rows[2:]
 
 
-def describe_range(spec):
+def enum_values(element, spec):
+    """In PyGObject 3.50 spec.enum_class has no values."""
+    return type(element.get_property(spec.name)).__enum_values__
+
+
+def describe_range(element, spec):
     if spec.value_type.is_a(GObject.TYPE_ENUM):
-        values = spec.enum_class.__enum_values__.values()
+        values = enum_values(element, spec).values()
         return ', '.join(value.value_nick for value in values)
     if hasattr(spec, 'minimum'):
         return f'{spec.minimum} to {spec.maximum}'
@@ -38,12 +43,12 @@ def describe_range(spec):
             'GstStructure': 'structure'}[spec.value_type.name]
 
 
-def describe_default(spec):
+def describe_default(element, spec):
     if not spec.flags & GObject.ParamFlags.WRITABLE:
         return 'read only'
     value = spec.default_value
     if spec.value_type.is_a(GObject.TYPE_ENUM):
-        return value.value_nick
+        return enum_values(element, spec)[int(value)].value_nick
     if isinstance(value, bool):
         return str(value).lower()
     return 'none' if value is None else str(value)
@@ -58,7 +63,8 @@ class Readme(unittest.TestCase):
         self.assertIsNotNone(element)
         is_own = [spec for spec in element.list_properties()
                   if spec.owner_type == element.__gtype__]
-        known = {spec.name: (describe_range(spec), describe_default(spec))
+        known = {spec.name: (describe_range(element, spec),
+                             describe_default(element, spec))
                  for spec in is_own}
         rows = table(section('Properties'))
         self.assertTrue(rows)

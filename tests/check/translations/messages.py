@@ -50,6 +50,20 @@ def texts_of_a_missing_model():
     return texts
 
 
+def translating_locale():
+    """Any locale but C lets gettext look at LANGUAGE; C.UTF-8 does in glibc 2.36
+    and does not in 2.41. Or None."""
+    for name in subprocess.run(['locale', '-a'], check=True, text=True,
+                               stdout=subprocess.PIPE).stdout.split():
+        if name.lower().endswith(('.utf8', '.utf-8')) and name[:2] != 'C.':
+            return name
+    glibc = os.confstr('CS_GNU_LIBC_VERSION').split()[1].split('.')
+    return 'C.UTF-8' if tuple(map(int, glibc)) <= (2, 36) else None
+
+
+LOCALE = translating_locale()
+
+
 class Messages(unittest.TestCase):
     def test_errors_and_progress_are_translated(self):
         for language, expected in SAID.items():
@@ -57,15 +71,18 @@ class Messages(unittest.TestCase):
                 said = subprocess.run(
                     [sys.executable, __file__, 'speak'], check=True, text=True,
                     encoding='utf-8', stdout=subprocess.PIPE,
-                    env={**os.environ, 'LC_ALL': 'C.UTF-8',
+                    env={**os.environ, 'LC_ALL': LOCALE,
                          'LANGUAGE': language}).stdout
                 self.assertEqual(said.splitlines(), expected)
 
 
 if __name__ == '__main__':
     if sys.argv[1:] == ['speak']:
-        # Any locale but C lets gettext look at LANGUAGE.
         locale.setlocale(locale.LC_ALL, '')
         print('\n'.join(texts_of_a_missing_model()))
+    elif LOCALE is None:
+        print('skipped: there is no locale but C.UTF-8, in which this C library '
+              'translates nothing; generate one')
+        sys.exit(77)
     else:
         unittest.main()
