@@ -113,8 +113,12 @@ START_TEST (test_each_beam_of_a_window_takes_the_room_of_a_window)
   Mt3Decoding decoding = searching (4);
   g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &decoding, 9);
 
-  for (guint i = 0; i < 9; i++)
+  fake_log_hold (log);
+  fake_push (stream, 0, 0, 20);
+  fake_log_wait_until_held (log);
+  for (guint i = 1; i < 9; i++)
     fake_push (stream, i, i, 20);
+  fake_log_let_go (log);
   for (guint i = 0; i < 9; i++)
     fake_expect (stream, i, i, 20);
   ck_assert_uint_eq (log->max_active, 2);
@@ -131,15 +135,22 @@ START_TEST (test_windows_beside_a_search_take_turns_with_it)
   g_autoptr (Mt3Stream) search = mt3_stream_new (engine, &decoding, 9);
   g_autoptr (Mt3Stream) greedy = mt3_stream_new (engine, &fake_greedy, 9);
 
-  for (guint i = 0; i < 9; i++) {
-    fake_push (search, i, i, 20);
+  fake_log_hold (log);
+  fake_push (greedy, 0, 0, 20);
+  fake_log_wait_until_held (log);
+  for (guint i = 0; i < 9; i++)
+    fake_push (search, i, 100 + i, 20);
+  for (guint i = 1; i < 9; i++)
     fake_push (greedy, i, i, 20);
-  }
+  fake_log_let_go (log);
   for (guint i = 0; i < 9; i++) {
-    fake_expect (search, i, i, 20);
+    fake_expect (search, i, 100 + i, 20);
     fake_expect (greedy, i, i, 20);
   }
-  ck_assert_uint_eq (log->max_beams, 5);
+  for (guint i = 0; i < log->prefilled->len; i++)
+    ck_assert_uint_eq (g_array_index (log->prefilled, guint, i),
+        i / 2 + (i % 2 == 0 ? 0 : 100));
+  ck_assert_uint_eq (log->prefilled->len, 18);
 }
 END_TEST
 
