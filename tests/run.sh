@@ -102,9 +102,9 @@ configure () {
 test_options () {
   echo --print-errorlogs
   [[ $slow == yes ]] || echo --no-suite=slow
-  # valgrind makes the slowest program an hour long.
+  # valgrind makes the slowest program one and a half hours long.
   [[ $valgrind == no ]] ||
-    printf '%s\n' --no-suite=python --timeout-multiplier=200 \
+    printf '%s\n' --no-suite=python --timeout-multiplier=400 \
       --wrapper="$root/tests/valgrind.sh"
   [[ -z $sanitize ]] ||
     printf '%s\n' --no-suite=python --timeout-multiplier=10

@@ -351,7 +351,7 @@ check () {
   begin "parity, mt3-small" check_program gpu-parity "$small" 50 60
   begin "parity, overflow" check_program gpu-parity \
     "$work/overflow.safetensors" 12 40
-  # racecheck would need more than 250 GB of memory for them.
+  # racecheck needs more than 128 GB of host memory for them.
   for tool in memcheck initcheck synccheck; do
     begin "$tool, 400 windows" sanitize $tool gpu-parity \
       "$work/tiny.safetensors" 400 2 1
