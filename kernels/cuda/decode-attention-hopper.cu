@@ -311,6 +311,7 @@ struct Consumer {
 #pragma unroll
     for (int u = 0; u < in_stage; u++)
       v[u].v = shared.stages[at].vectors[u * ATTENTION_THREADS + threadIdx.x];
+    proxy_fence ();
     barrier_arrive (&shared.empty[at]);
     ring.advance ();
   }

@@ -137,6 +137,7 @@ fetch (const HopperDecodeGemm &args, Shared<T, EPILOGUE> &shared, int parts)
     ask_a (i);
   for (int i = STAGES; i < n; i++) {
     barrier_wait (&shared.empty[i % STAGES], (i / STAGES - 1) & 1);
+    proxy_fence ();
     ask_w (i);
     ask_a (i);
   }

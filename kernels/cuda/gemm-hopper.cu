@@ -314,11 +314,13 @@ consume (const Mt3CudaGemm &a, __half *stages, Barriers &barriers,
     if constexpr (EPILOGUE == MT3_CUDA_ADD) {
       add_addend<COLUMNS> (
           a, sums, reinterpret_cast<const float *> (stage), row0, at.column);
+      if (!is_staged<EPILOGUE, WARPGROUPS> ())
+        proxy_fence ();
       warpgroup_sync (warpgroup);
     }
     if constexpr (is_staged<EPILOGUE, WARPGROUPS> ()) {
       finish_staged<EPILOGUE, COLUMNS> (a, sums, stage, row0);
-      store_fence ();
+      proxy_fence ();
       barrier_arrive (&barriers.ready[turn.stage], cluster_rank (), 1);
       turn.advance ();
     } else if (row0 < a.m) {

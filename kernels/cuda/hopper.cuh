@@ -196,9 +196,11 @@ store_wait ()
   asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
-/* Shows what this thread wrote in shared memory to the copy engine. */
+/* What this thread wrote in shared memory can be read by the copy engine after
+ * this, and what it read be overwritten: a load may still be under way when its
+ * thread arrives at a barrier, and the copy engine does not wait for it. */
 static __device__ __forceinline__ void
-store_fence ()
+proxy_fence ()
 {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
