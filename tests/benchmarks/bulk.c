@@ -23,13 +23,52 @@ run_begin (BulkRun *run, const GPtrArray *windows)
       .cpu_seconds = -cpu_seconds ()};
 }
 
-static void
-run_add (BulkRun *run, const GPtrArray *golden, guint64 window,
-    const guint16 *tokens, guint n_tokens)
+void
+bulk_expected_init (BulkExpected *self, const GPtrArray *golden, guint period)
 {
+  self->golden = golden;
+  self->before =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
+  g_ptr_array_set_size (self->before, (gint) period);
+}
+
+void
+bulk_expected_clear (BulkExpected *self)
+{
+  g_clear_pointer (&self->before, g_ptr_array_unref);
+}
+
+static GBytes *
+result_bytes (const guint16 *tokens, const gfloat *log_probs, guint n_tokens)
+{
+  GByteArray *bytes = g_byte_array_new ();
+
+  g_byte_array_append (
+      bytes, (const guint8 *) tokens, n_tokens * sizeof *tokens);
+  g_byte_array_append (
+      bytes, (const guint8 *) log_probs, n_tokens * sizeof *log_probs);
+  return g_byte_array_free_to_bytes (bytes);
+}
+
+static void
+run_add (BulkRun *run, BulkExpected *expected, guint64 window,
+    const guint16 *tokens, const gfloat *log_probs, guint n_tokens)
+{
+  g_autoptr (GBytes) now = NULL;
+  gpointer *before;
+
   run->n_tokens += n_tokens;
-  if (golden != NULL)
-    run->n_identical += golden_matches (golden, window, tokens, n_tokens);
+  if (expected == NULL)
+    return;
+  now = result_bytes (tokens, log_probs, n_tokens);
+  before = &expected->before->pdata[window % expected->before->len];
+  if (expected->golden != NULL)
+    run->n_identical +=
+        golden_matches (expected->golden, window, tokens, n_tokens);
+  if (*before == NULL)
+    *before = g_steal_pointer (&now);
+  else
+    run->n_other += g_bytes_equal (*before, now) ? 0 : 1;
 }
 
 static void
@@ -65,7 +104,7 @@ feed (gpointer data)
 }
 
 gboolean
-bulk_run_engine (Mt3Engine *engine, GPtrArray *windows, const GPtrArray *golden,
+bulk_run_engine (Mt3Engine *engine, GPtrArray *windows, BulkExpected *expected,
     BulkRun *run, GError **error)
 {
   g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &bulk_decoding, 0);
@@ -77,8 +116,8 @@ bulk_run_engine (Mt3Engine *engine, GPtrArray *windows, const GPtrArray *golden,
   run_begin (run, windows);
   feeder = g_thread_new ("feed", feed, &fed);
   while ((flow = mt3_stream_pop (stream, &transcript, error)) == MT3_FLOW_OK) {
-    run_add (run, golden, transcript->index, transcript->tokens,
-        transcript->n_tokens);
+    run_add (run, expected, transcript->index, transcript->tokens,
+        transcript->log_probs, transcript->n_tokens);
     mt3_transcript_free (transcript);
   }
   g_thread_join (feeder);
@@ -99,7 +138,7 @@ prefill (
 
 gboolean
 bulk_run_backend (Mt3Backend *backend, GPtrArray *windows,
-    const GPtrArray *golden, BulkRun *run, GError **error)
+    BulkExpected *expected, BulkRun *run, GError **error)
 {
   g_autofree guint *window_of = g_new (guint, backend->n_slots);
   g_autofree guint *finished = g_new (guint, backend->n_slots);
@@ -121,7 +160,8 @@ bulk_run_backend (Mt3Backend *backend, GPtrArray *windows,
       Mt3BackendResult result;
 
       backend->result (backend, slot, &result);
-      run_add (run, golden, window_of[slot], result.tokens, result.n_tokens);
+      run_add (run, expected, window_of[slot], result.tokens, result.log_probs,
+          result.n_tokens);
       backend->release (backend, slot);
       n_done++;
       if (next == windows->len)

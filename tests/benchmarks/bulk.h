@@ -15,23 +15,36 @@ typedef struct {
   gdouble cpu_seconds; /* of all threads */
   guint n_windows;
   guint n_identical; /* to the golden ones */
+  guint n_other; /* than the same window gave before */
   guint64 n_tokens;
 } BulkRun;
+
+/**
+ * BulkExpected:
+ * @golden: (nullable): see golden_read()
+ * @before: of each window of the clip, which the windows repeat, the tokens and
+ *   their log-probabilities as bytes: %NULL before its first time. Whatever it
+ *   is decoded with, a window has the same bits
+ */
+typedef struct {
+  const GPtrArray *golden;
+  GPtrArray *before;
+} BulkExpected;
+
+/* @period: windows of the clip */
+void bulk_expected_init (
+    BulkExpected *self, const GPtrArray *golden, guint period);
+void bulk_expected_clear (BulkExpected *self);
 
 /* How all runs decode: greedily, unless it is changed before the first. */
 extern Mt3Decoding bulk_decoding;
 
-/**
- * bulk_run_engine:
- * @golden: (nullable): see golden_read()
- *
- * Pushes all @windows through one stream of @engine.
- */
+/* Pushes all @windows through one stream of @engine. @expected: (nullable) */
 gboolean bulk_run_engine (Mt3Engine *engine, GPtrArray *windows,
-    const GPtrArray *golden, BulkRun *run, GError **error);
+    BulkExpected *expected, BulkRun *run, GError **error);
 
 /* The same with a backend of one's own and no scheduler. */
 gboolean bulk_run_backend (Mt3Backend *backend, GPtrArray *windows,
-    const GPtrArray *golden, BulkRun *run, GError **error);
+    BulkExpected *expected, BulkRun *run, GError **error);
 
 G_END_DECLS

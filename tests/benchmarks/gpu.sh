@@ -275,7 +275,7 @@ measure () {
   done
   step "one window alone" bench window "$model" -p fast -w 20 -r 5 \
     "$long/audio.flac"
-  step "2,000 windows queued" bench queue "$model" -p fast -q 2000 -r 3 \
+  step "2,000 windows queued" bench queue "$model" -p fast -q 2000 -r 5 \
     "$long/audio.flac"
   step "180 s through a pipeline" bench_element file -p fast -r 7 \
     "$long/audio.flac"

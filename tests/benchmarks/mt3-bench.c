@@ -12,6 +12,7 @@
 #include "bulk.h"
 #include "engine/cpu/cpu-backend.h"
 #include "engine/model-search.h"
+#include "error.h"
 #include "live.h"
 #include "report.h"
 #include "vocabulary/event-order.h"
@@ -115,6 +116,9 @@ parse_engine_options (Mt3EngineOptions *options, GError **error)
   return TRUE;
 }
 
+/* Windows before the same ones come again. */
+static guint period;
+
 /* What --window and --queue leave or make of a clip's windows, and of what
  * they should give. */
 static void
@@ -123,9 +127,10 @@ select_windows (
 {
   GPtrArray *all = *windows, *all_golden = *golden;
   guint first = window >= 0 ? MIN ((guint) window, all->len - 1) : 0;
-  guint period = window >= 0 ? 1 : all->len;
-  guint n = queue > 0 ? (guint) queue : period;
+  guint n;
 
+  period = window >= 0 ? 1 : all->len;
+  n = queue > 0 ? (guint) queue : period;
   *windows = g_ptr_array_new_with_free_func (g_free);
   if (all_golden != NULL)
     *golden = g_ptr_array_new_with_free_func ((GDestroyNotify) g_array_unref);
@@ -144,7 +149,7 @@ select_windows (
 }
 
 typedef gboolean (*RunFunc) (gpointer target, GPtrArray *windows,
-    const GPtrArray *golden, BulkRun *run, GError **error);
+    BulkExpected *expected, BulkRun *run, GError **error);
 
 static gint
 compare_runs (gconstpointer a, gconstpointer b)
@@ -152,6 +157,30 @@ compare_runs (gconstpointer a, gconstpointer b)
   const BulkRun *x = a, *y = b;
 
   return (x->seconds > y->seconds) - (x->seconds < y->seconds);
+}
+
+/* Runs --runs times; FALSE also when a window gave something else another time.
+ */
+static gboolean
+run_all (RunFunc function, gpointer target, GPtrArray *windows,
+    const GPtrArray *golden, BulkRun *runs, GError **error)
+{
+  BulkExpected expected;
+  guint n_other = 0;
+  gboolean done = TRUE;
+
+  bulk_expected_init (&expected, golden, period);
+  for (gint i = 0; i < n_runs && done; i++) {
+    done = function (target, windows, &expected, &runs[i], error);
+    n_other += done ? runs[i].n_other : 0;
+  }
+  bulk_expected_clear (&expected);
+  if (done && n_other > 0)
+    g_set_error (error, MT3_ERROR, MT3_ERROR_DEVICE,
+        "%u times a window had other tokens or log-probabilities than the "
+        "first time, and they should be the same bits",
+        n_other);
+  return done && n_other == 0;
 }
 
 /* Runs --runs times, and reports the run of median duration. */
@@ -164,9 +193,8 @@ measure (RunFunc function, gpointer target, GPtrArray *windows,
   gdouble audio;
   BulkRun run;
 
-  for (gint i = 0; i < n_runs; i++)
-    if (!function (target, windows, golden, &runs[i], error))
-      return FALSE;
+  if (!run_all (function, target, windows, golden, runs, error))
+    return FALSE;
   qsort (runs, n_runs, sizeof *runs, compare_runs);
   run = runs[n_runs / 2];
 
