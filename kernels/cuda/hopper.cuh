@@ -198,7 +198,9 @@ store_wait ()
 
 /* What this thread wrote in shared memory can be read by the copy engine after
  * this, and what it read be overwritten: a load may still be under way when its
- * thread arrives at a barrier, and the copy engine does not wait for it. */
+ * thread arrives at a barrier, and the copy engine does not wait for it ("PTX
+ * ISA", proxies). So too for what other threads did before a barrier that this
+ * one has waited for. */
 static __device__ __forceinline__ void
 proxy_fence ()
 {

@@ -20,18 +20,19 @@ typedef struct {
 } BulkRun;
 
 /**
- * BulkExpected:
- * @golden: (nullable): see golden_read()
- * @before: of each window of the clip, which the windows repeat, the tokens and
- *   their log-probabilities as bytes: %NULL before its first time. Whatever it
- *   is decoded with, a window has the same bits
+ * BulkExpected: of one thread; for several runs of the same windows.
+ * @golden: (nullable): see golden_read(); the caller's
+ * @before: #GBytes of each window of the clip, which the windows repeat: its
+ *   tokens and their log-probabilities; %NULL before its first time. Whatever
+ * it is decoded with, a window has the same bits
  */
 typedef struct {
   const GPtrArray *golden;
   GPtrArray *before;
 } BulkExpected;
 
-/* @period: windows of the clip */
+/* @golden: must outlive @self
+ * @period: windows of the clip, not 0 */
 void bulk_expected_init (
     BulkExpected *self, const GPtrArray *golden, guint period);
 void bulk_expected_clear (BulkExpected *self);

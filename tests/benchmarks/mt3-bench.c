@@ -5,7 +5,7 @@
  * Bulk (the default): all windows as fast as they go. --window: one window
  * alone, the latency. --streams: live streams. --stages: the CPU backend
  * without the engine, with its time in each stage. Every figure is the median
- * of --runs runs.
+ * of --runs runs. That a window gives other bits another time is an error.
  */
 #include <stdlib.h>
 
@@ -178,7 +178,8 @@ run_all (RunFunc function, gpointer target, GPtrArray *windows,
   if (done && n_other > 0)
     g_set_error (error, MT3_ERROR, MT3_ERROR_DEVICE,
         "%u times a window had other tokens or log-probabilities than the "
-        "first time, and they should be the same bits",
+        "first time, and they should be the same bits: please report it, with "
+        "the device, the precision and this command",
         n_other);
   return done && n_other == 0;
 }
