@@ -187,9 +187,6 @@ __launch_bounds__ (ATTENTION_THREADS, 2) decode_attention_kernel (
         out.y);
 }
 
-/* From so many rows on decode-attention-hopper.cu is faster. */
-#define MANY_ROWS 96
-
 static bool
 suits_hopper (const Mt3CudaDecodeAttention &a)
 {
@@ -208,5 +205,6 @@ mt3_cuda_decode_attention (
     return decode_attention_hopper (*args, launch);
   return launch_kernel (args->out.lo ? decode_attention_kernel<true>
                                      : decode_attention_kernel<false>,
-      grid, dim3 (ATTENTION_THREADS), 0, launch, *args, 1.0f / args->d_model);
+      grid, dim3 (ATTENTION_THREADS), 0, divided_for_few_rows (launch), *args,
+      1.0f / args->d_model);
 }

@@ -369,11 +369,9 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
       a.k > n_warps * SLICE
           ? decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS, most>
           : decode_gemm_kernel<EXACT, EPILOGUE, ROWS, COLUMNS, 1>,
-      grid, block, 0, launch, a, n_warps, 1.0f / a.k, launch.early != 0);
+      grid, block, 0, divided_for_few_rows (launch), a, n_warps, 1.0f / a.k,
+      launch.early != 0);
 }
-
-/* From so many rows on the kernel of decode-gemm-hopper.cu is better. */
-#define MANY_ROWS 96
 
 /* Results are the same bits with all tiles. Of up to 16 rows one that has them
  * all, with more columns where that leaves many blocks, for they all ask the

@@ -463,9 +463,12 @@ template <bool EXACT>
 static cudaError_t
 launch_sample (const Mt3CudaSample &a, Mt3CudaLaunch launch)
 {
+  const bool few = EXACT || a.n_rows < MANY_ROWS;
+
   return launch_kernel (
       a.ordered ? sample_kernel<EXACT, true> : sample_kernel<EXACT, false>,
-      dim3 (a.n_rows), dim3 (THREADS), 0, launch, a);
+      dim3 (a.n_rows), dim3 (THREADS), 0,
+      few ? divided_for_few_rows (launch) : launch, a);
 }
 
 cudaError_t

@@ -375,21 +375,47 @@ allow_shared (Kernel *kernel, size_t bytes)
                    cudaSharedmemCarveoutMaxShared);
 }
 
+/* From so many rows on a decode step in float16 has kernels of its own where
+ * the device is of compute capability 9.0. */
+#define MANY_ROWS 96
+
+/* How much of what a multiprocessor divides between shared memory and L1 cache
+ * is shared, in hundredths, in all kernels of a decode step of few rows. Left
+ * to the driver it may differ between them, and a multiprocessor has to fall
+ * idle to change it; attention has 128 KB under way through what is left as L1.
+ */
+#define FEW_ROWS_SHARED 58
+
+static inline Mt3CudaLaunch
+divided_for_few_rows (Mt3CudaLaunch launch)
+{
+  launch.shared_percent = hopper_processors () > 0 ? FEW_ROWS_SHARED : 0;
+  return launch;
+}
+
 /* Returns the error of this launch, and not of anything before it. */
 template <typename... Parameters, typename... Args>
 static cudaError_t
 launch_kernel (void (*kernel) (Parameters...), dim3 grid, dim3 block,
     size_t shared, Mt3CudaLaunch launch, const Args &...args)
 {
-  cudaLaunchAttribute attribute;
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2];
   cudaLaunchConfig_t config = {};
+
+  if (launch.dependent) {
+    cudaLaunchAttribute *a = &attributes[config.numAttrs++];
+    a->id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    a->val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (launch.shared_percent > 0) {
+    cudaLaunchAttribute *a = &attributes[config.numAttrs++];
+    a->id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+    a->val.sharedMemCarveout = launch.shared_percent;
+  }
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = launch.stream;
-  config.attrs = &attribute;
-  config.numAttrs = launch.dependent ? 1 : 0;
+  config.attrs = attributes;
   return cudaLaunchKernelEx (&config, kernel, args...);
 }

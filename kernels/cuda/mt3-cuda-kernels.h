@@ -73,11 +73,14 @@ typedef struct {
  * @early: (products of a decode step) let the next kernel start before the one
  *   before has finished. Not the first product: the kernels behind it read,
  *   ahead of their own wait, what the sampler writes
+ * @shared_percent: of the memory that a multiprocessor divides between shared
+ *   memory and L1 cache; the kernels' choice. 0: the driver's
  */
 typedef struct {
   cudaStream_t stream;
   int dependent;
   int early;
+  int shared_percent;
 } Mt3CudaLaunch;
 
 /* ------------------------------------------------------------ pack.cu */

@@ -190,7 +190,7 @@ enqueue_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
 {
   const Mt3Config *config = &self->weights->config;
   /* What the first kernel waits for is a copy, not a kernel. */
-  Step step = {self, n_rows, {self->stream, FALSE, FALSE}, cudaSuccess};
+  Step step = {self, n_rows, {.stream = self->stream}, cudaSuccess};
 
   sample (&step, NULL);
   while (n_steps-- > 0) {

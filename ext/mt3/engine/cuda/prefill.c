@@ -111,7 +111,7 @@ product (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
 static Mt3CudaLaunch
 launch (const Mt3CudaPrefill *self)
 {
-  return (Mt3CudaLaunch){self->stream, self->dependent};
+  return (Mt3CudaLaunch){.stream = self->stream, .dependent = self->dependent};
 }
 
 /* x = addend + product, for the residual sums and the position encoding. */
