@@ -300,6 +300,19 @@ check_options (GError **error)
   return FALSE;
 }
 
+/* The element of this program, whose engine can be shared with it. */
+static gboolean
+register_element (GError **error)
+{
+  if (g_type_from_name ("GstMt3Transcribe") != 0) {
+    g_set_error_literal (error, GST_CORE_ERROR, GST_CORE_ERROR_FAILED,
+        "GStreamer loaded a plugin with another mt3transcribe into this "
+        "process: unset GST_REGISTRY_FORK or GST_PLUGIN_PATH");
+    return FALSE;
+  }
+  return GST_ELEMENT_REGISTER (mt3transcribe, NULL);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -311,9 +324,8 @@ main (int argc, char **argv)
   g_option_context_add_main_entries (context, entries, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
   done = g_option_context_parse (context, &argc, &argv, &error) &&
-         check_options (&error);
-  GST_ELEMENT_REGISTER (mt3transcribe, NULL);
-  done = done && bench (report, &error) &&
+         check_options (&error) && register_element (&error) &&
+         bench (report, &error) &&
          (json_file == NULL || report_save (report, json_file, &error));
   if (!done)
     g_printerr ("mt3-bench-element: %s\n", error->message);
