@@ -382,8 +382,8 @@ allow_shared (Kernel *kernel, size_t bytes)
 /* How much of what a multiprocessor divides between shared memory and L1 cache
  * is shared, in hundredths, in all kernels of a decode step of few rows. Left
  * to the driver it may differ between them, and a multiprocessor has to fall
- * idle to change it; attention has 128 KB under way through what is left as L1.
- */
+ * idle to change it. What is left as L1 is about what attention has under way:
+ * 124 KB of 128. */
 #define FEW_ROWS_SHARED 58
 
 static inline Mt3CudaLaunch

@@ -304,13 +304,14 @@ check_options (GError **error)
 static gboolean
 register_element (GError **error)
 {
-  if (g_type_from_name ("GstMt3Transcribe") != 0) {
-    g_set_error_literal (error, GST_CORE_ERROR, GST_CORE_ERROR_FAILED,
-        "GStreamer loaded a plugin with another mt3transcribe into this "
-        "process: unset GST_REGISTRY_FORK or GST_PLUGIN_PATH");
-    return FALSE;
-  }
-  return GST_ELEMENT_REGISTER (mt3transcribe, NULL);
+  if (g_type_from_name ("GstMt3Transcribe") == 0 &&
+      GST_ELEMENT_REGISTER (mt3transcribe, NULL))
+    return TRUE;
+  g_set_error_literal (error, GST_CORE_ERROR, GST_CORE_ERROR_FAILED,
+      "cannot register mt3transcribe: GStreamer has loaded a plugin with "
+      "another one into this process; unset GST_REGISTRY_FORK or "
+      "GST_PLUGIN_PATH");
+  return FALSE;
 }
 
 int
