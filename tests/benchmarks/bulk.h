@@ -20,11 +20,14 @@ typedef struct {
 } BulkRun;
 
 /**
- * BulkExpected: of one thread; for several runs of the same windows.
+ * BulkExpected:
  * @golden: (nullable): see golden_read(); the caller's
- * @before: #GBytes of each window of the clip, which the windows repeat: its
- *   tokens and their log-probabilities; %NULL before its first time. Whatever
- * it is decoded with, a window has the same bits
+ * @before: #GBytes of each window of the clip: its tokens and their
+ *   log-probabilities; %NULL before its first time
+ *
+ * What windows should give, over several runs of the same ones: the golden
+ * tokens, and the bits of their first time, whatever they are decoded with. For
+ * one thread.
  */
 typedef struct {
   const GPtrArray *golden;

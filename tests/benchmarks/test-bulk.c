@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * That mt3-bench sees when a window gives something else another time. What the
+ * fake backend gives follows from a window's name and its number in the stream.
+ */
+#include <check.h>
+#include <stdlib.h>
+
+#include "../check/engine/fake-backend.h"
+#include "bulk.h"
+
+#define N_WINDOWS 6
+
+/* Returns how many windows gave something else than the first time. */
+static guint
+run_names (BulkExpected *expected, const guint *names)
+{
+  FakeOptions options = {.n_slots = 3};
+  Mt3Engine *engine = fake_engine_new (&options, NULL);
+  GPtrArray *windows = g_ptr_array_new_with_free_func (g_free);
+  BulkRun run;
+
+  for (guint i = 0; i < N_WINDOWS; i++)
+    g_ptr_array_add (windows, fake_window (i, names[i], 5));
+  ck_assert (bulk_run_engine (engine, windows, expected, &run, NULL));
+  ck_assert_uint_eq (run.n_windows, N_WINDOWS);
+  g_ptr_array_unref (windows);
+  mt3_engine_unref (engine);
+  return run.n_other;
+}
+
+static const guint first[N_WINDOWS] = {1, 2, 3, 1, 2, 3};
+
+static const struct {
+  guint again[N_WINDOWS];
+  guint n_other;
+} cases[] = {
+    {{1, 2, 3, 1, 2, 3}, 0},
+    {{9, 2, 3, 1, 2, 3}, 1},
+    {{1, 2, 3, 1, 9, 9}, 2},
+    {{9, 9, 9, 9, 9, 9}, 6},
+};
+
+START_TEST (test_windows_that_another_run_gives_otherwise_are_counted)
+{
+  BulkExpected expected;
+
+  bulk_expected_init (&expected, NULL, N_WINDOWS);
+  ck_assert_uint_eq (run_names (&expected, first), 0);
+  ck_assert_uint_eq (run_names (&expected, cases[_i].again), cases[_i].n_other);
+  ck_assert_uint_eq (run_names (&expected, first), 0);
+  bulk_expected_clear (&expected);
+}
+END_TEST
+
+/* A clip of two windows three times: other numbers, so all that come again. */
+START_TEST (test_windows_that_come_again_in_a_run_are_compared)
+{
+  BulkExpected expected;
+
+  bulk_expected_init (&expected, NULL, 2);
+  ck_assert_uint_eq (run_names (&expected, first), N_WINDOWS - 2);
+  bulk_expected_clear (&expected);
+}
+END_TEST
+
+int
+main (void)
+{
+  Suite *suite = suite_create ("bulk");
+  TCase *tcase = tcase_create ("bulk");
+  SRunner *runner = srunner_create (suite);
+  gint failed;
+
+  suite_add_tcase (suite, tcase);
+  tcase_add_loop_test (tcase,
+      test_windows_that_another_run_gives_otherwise_are_counted, 0,
+      G_N_ELEMENTS (cases));
+  tcase_add_test (tcase, test_windows_that_come_again_in_a_run_are_compared);
+  srunner_run_all (runner, CK_ENV);
+  failed = srunner_ntests_failed (runner);
+  srunner_free (runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
