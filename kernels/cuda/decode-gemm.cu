@@ -359,9 +359,10 @@ launch_tile (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
       a.n / (16 * COLUMNS), (a.n_rows + ROWS * 8 - 1) / (ROWS * 8));
   const int n_warps = decode_parts (a.k);
   const dim3 block (32 * (n_warps > MIN_WARPS ? n_warps : MIN_WARPS));
-  /* Only the products that add can have many more terms than a row. */
+  /* Only the products that add can have many more terms than a row. A slice of
+   * `exact` has twice the registers: with 16 rows two gain nothing. */
   constexpr int most =
-      EPILOGUE == MT3_CUDA_DECODE_ADD && !EXACT && ROWS <= 2 && COLUMNS == 1
+      EPILOGUE == MT3_CUDA_DECODE_ADD && ROWS <= (EXACT ? 1 : 2) && COLUMNS == 1
           ? 2
           : 1;
 

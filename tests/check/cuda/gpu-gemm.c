@@ -5,13 +5,18 @@
  * tiles; and that a row's bits are the same in every tile of a kernel and in
  * every batch. Then what each costs. Runs on a machine with a GPU.
  *
- * usage: gpu-gemm
+ * usage: gpu-gemm [WINDOWS [PRODUCT]]
+ *
+ * WINDOWS: of the largest batch (32). With 4 there are blocks that stay for
+ * several tiles, and time enough for a tool that watches every access.
+ * PRODUCT: the number of one, to be checked alone
  */
 #include "mt3-cuda-kernels.h"
 #include "device-arrays.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define N_CHECKED 24 /* rows, spread over the matrix */
@@ -55,6 +60,7 @@ typedef struct {
   Mt3CudaGemm args;
   gfloat *a, *w, *addend, *squares;
   gfloat *device_in;
+  gint most_windows;
   guint n_failed;
 } Test;
 
@@ -310,6 +316,8 @@ run_tile (Test *self, gint tile, gfloat **alone)
     g_autofree gfloat *result = NULL;
     gdouble error, us;
 
+    if (batches[i].n_windows > self->most_windows)
+      continue;
     set_batch (self, &batches[i]);
     forget_result (self);
     check_cuda (mt3_cuda_gemm (&self->args, (Mt3CudaLaunch){0}));
@@ -335,9 +343,9 @@ run_tile (Test *self, gint tile, gfloat **alone)
 }
 
 static guint
-test_product (const Product *product, gboolean hopper)
+test_product (const Product *product, gboolean hopper, gint most_windows)
 {
-  Test test = {0};
+  Test test = {.most_windows = most_windows};
   g_autofree gfloat *any = NULL;
   g_autofree gfloat *hoppers = NULL;
 
@@ -350,16 +358,23 @@ test_product (const Product *product, gboolean hopper)
 }
 
 int
-main (void)
+main (int argc, char **argv)
 {
+  const gint most_windows = argc > 1 ? atoi (argv[1]) : MOST_WINDOWS;
+  const guint first = argc > 2 ? (guint) atoi (argv[2]) : 0;
+  const guint end = argc > 2 ? first + 1 : G_N_ELEMENTS (products);
   struct cudaDeviceProp properties;
   guint n_failed = 0;
 
+  if (end > G_N_ELEMENTS (products)) {
+    fprintf (stderr, "gpu-gemm: there is no product %s\n", argv[2]);
+    return 2;
+  }
   check_cuda (cudaGetDeviceProperties (&properties, 0));
   printf ("%s\n", properties.name);
-  for (guint i = 0; i < G_N_ELEMENTS (products); i++)
-    n_failed += test_product (
-        &products[i], properties.major == 9 && properties.minor == 0);
+  for (guint i = first; i < end; i++)
+    n_failed += test_product (&products[i],
+        properties.major == 9 && properties.minor == 0, most_windows);
   printf ("%u failed\n", n_failed);
   return n_failed == 0 ? 0 : 1;
 }
