@@ -14,7 +14,7 @@ try:
     import gi
     gi.require_version('Gst', '1.0')
     from gi.repository import GLib, Gst
-    from find_plugin import init_gstreamer
+    from find_plugin import describe_error, init_gstreamer, set_properties
 except (ImportError, ValueError) as error:
     sys.exit(f'live-monitor.py: {error}. On Debian: apt-get install '
              'python3-gi gir1.2-gstreamer-1.0.')
@@ -59,7 +59,7 @@ def handle_message(bus, message, pipeline, loop):
     elif message.type == Gst.MessageType.WARNING:
         print(message.parse_warning()[0].message, file=sys.stderr)
     elif message.type == Gst.MessageType.ERROR:
-        sys.exit(f'live-monitor.py: {message.parse_error()[0].message}')
+        sys.exit(f'live-monitor.py: {describe_error(message)}')
 
 
 def parse_arguments():
@@ -83,9 +83,8 @@ def make_pipeline(arguments):
         sys.exit(f'live-monitor.py: {error.message}')
     if arguments.file:
         pipeline.get_by_name('file').set_property('location', arguments.file)
-    for setting in arguments.settings:
-        name, _, value = setting.partition('=')
-        Gst.util_set_object_arg(pipeline.get_by_name('mt3'), name, value)
+    set_properties(pipeline.get_by_name('mt3'), [
+        setting.partition('=')[::2] for setting in arguments.settings])
     pipeline.get_by_name('sink').connect('handoff', Monitor().handle_buffer)
     return pipeline
 

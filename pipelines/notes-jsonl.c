@@ -139,6 +139,25 @@ handle_missing (Job *job, GstMessage *message)
       gst_structure_get_string (gst_message_get_structure (message), "name"));
 }
 
+/* What an element added for who looks closer: the last line. The others say
+ * where in its code. */
+static const gchar *
+last_line (const gchar *details)
+{
+  const gchar *newline = details ? strrchr (details, '\n') : NULL;
+
+  return newline ? newline + 1 : NULL;
+}
+
+static void
+print_error (const Job *job, const gchar *text, const gchar *reason)
+{
+  if (reason)
+    g_printerr (PROGRAM ": %s: %s (%s)\n", job->input, text, reason);
+  else
+    g_printerr (PROGRAM ": %s: %s\n", job->input, text);
+}
+
 static void
 handle_error (Job *job, GstMessage *message)
 {
@@ -149,7 +168,7 @@ handle_error (Job *job, GstMessage *message)
   clear_progress (job);
   /* uridecodebin says this of a file without sound, too. */
   if (!g_error_matches (error, GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN))
-    g_printerr (PROGRAM ": %s: %s\n", job->input, error->message);
+    print_error (job, error->message, last_line (details));
   else if (job->missing)
     g_printerr (PROGRAM ": %s: GStreamer lacks a plugin: %s\n", job->input,
         job->missing);
@@ -219,6 +238,11 @@ set_property (GstElement *element, const gchar *assignment)
   g_value_init (&value, spec->value_type);
   if (!gst_value_deserialize_with_pspec (&value, equals + 1, spec)) {
     g_printerr (PROGRAM ": %s cannot be %s\n", name, equals + 1);
+    return FALSE;
+  }
+  if (g_param_value_validate (spec, &value)) {
+    g_printerr (
+        PROGRAM ": %s cannot be %s: it is out of range\n", name, equals + 1);
     return FALSE;
   }
   g_object_set_property (G_OBJECT (element), name, &value);

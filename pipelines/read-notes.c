@@ -46,6 +46,7 @@ handle_message (GstMessage *message)
 {
   g_autoptr (GPtrArray) notes = NULL;
   g_autoptr (GError) error = NULL;
+  g_autofree gchar *details = NULL;
 
   switch (GST_MESSAGE_TYPE (message)) {
     case GST_MESSAGE_ELEMENT:
@@ -53,8 +54,9 @@ handle_message (GstMessage *message)
         print_notes ("message", notes);
       return TRUE;
     case GST_MESSAGE_ERROR:
-      gst_message_parse_error (message, &error, NULL);
-      g_printerr ("read-notes: %s\n", error->message);
+      gst_message_parse_error (message, &error, &details);
+      g_printerr (
+          "read-notes: %s\n%s\n", error->message, details ? details : "");
       return FALSE;
     default:
       return GST_MESSAGE_TYPE (message) != GST_MESSAGE_EOS;

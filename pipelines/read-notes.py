@@ -3,14 +3,18 @@
 """usage: read-notes.py INPUT
 
 How an application reads notes off the bus and off buffers, in Python. It needs
-GstMt3-1.0.typelib; before gst-mt3 is installed, run it as
-meson devenv -C build ../pipelines/read-notes.py INPUT
+GstMt3-1.0.typelib, which is built where gobject-introspection is installed.
+Before gst-mt3 is installed, run it as
+meson devenv -C build ../pipelines/read-notes.py "$PWD/INPUT"
 """
 import sys
 
 import gi
 gi.require_version('Gst', '1.0')
-gi.require_version('GstMt3', '1.0')
+try:
+    gi.require_version('GstMt3', '1.0')
+except ValueError as error:
+    sys.exit(f'read-notes.py: {error}\n{__doc__}')
 from gi.repository import Gst, GstMt3  # noqa: E402
 
 PIPELINE = ('filesrc name=source ! '
@@ -37,7 +41,8 @@ def handle_buffer(sink, buffer, pad):
 def handle_message(message):
     """Returns whether more will come."""
     if message.type == Gst.MessageType.ERROR:
-        sys.exit(f'read-notes.py: {message.parse_error()[0].message}')
+        error, details = message.parse_error()
+        sys.exit(f'read-notes.py: {error.message}\n{details}')
     is_notes, *_, notes = GstMt3.mt3_notes_message_parse(message)
     if is_notes:
         print_notes('message', notes)

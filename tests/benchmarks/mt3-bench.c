@@ -57,7 +57,7 @@ static const GOptionEntry entries[] = {
     {"json", 'j', 0, G_OPTION_ARG_FILENAME, &json_file,
         "Write the figures to FILE", "FILE"},
     {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &clips, NULL,
-        "CLIP"},
+        "CLIP: one channel at 16000 Hz"},
     {NULL},
 };
 

@@ -345,6 +345,10 @@ mt3_t5x_read (const gchar *folder, GError **error)
 
   if (tree == NULL) {
     g_prefix_error (error, "%s is not a T5X checkpoint: ", folder);
+    /* The folder itself was found. */
+    if (error != NULL &&
+        g_error_matches (*error, MT3_ERROR, MT3_ERROR_NOT_FOUND))
+      (*error)->code = MT3_ERROR_FORMAT;
     return NULL;
   }
   return mt3_t5x_read_tree (tree, folder, error);

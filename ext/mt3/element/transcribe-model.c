@@ -44,10 +44,15 @@ gst_mt3_transcribe_describe_error (
     const gchar *model_file, gint error_code, gint *code)
 {
   const gchar *file = model_file ? model_file : _ ("found by search");
+  const gchar *variable = g_getenv ("GST_MT3_MODEL");
 
   switch (error_code) {
     case MT3_ERROR_NOT_FOUND:
       *code = GST_RESOURCE_ERROR_NOT_FOUND;
+      if (!model_file && variable && *variable)
+        return g_strdup_printf (
+            _ ("The model \"%s\", which GST_MT3_MODEL names, does not exist."),
+            variable);
       if (!model_file)
         return g_strdup (
             _ ("No model was found. \"mt3-model fetch\" downloads and installs "
@@ -67,7 +72,7 @@ gst_mt3_transcribe_describe_error (
           _ ("The model \"%s\" is not an MT3 model."), file);
     case MT3_ERROR_DEVICE:
       *code = GST_RESOURCE_ERROR_FAILED;
-      return g_strdup (_ ("The device that transcribes failed."));
+      return g_strdup (_ ("The device cannot be used to transcribe."));
     case MT3_ERROR_MEMORY:
       *code = GST_RESOURCE_ERROR_NO_SPACE_LEFT;
       return g_strdup (

@@ -346,7 +346,7 @@ static const struct {
     {make_pipe, MT3_ERROR_FORMAT, "is not a file but a pipe"},
     {make_socket, MT3_ERROR_FORMAT, "is not a file but a pipe"},
     {make_link_to_a_device, MT3_ERROR_FORMAT, "is not a file but a pipe"},
-    {make_folder, MT3_ERROR_NOT_FOUND, "is not a T5X checkpoint"},
+    {make_folder, MT3_ERROR_FORMAT, "is not a T5X checkpoint"},
 };
 
 START_TEST (what_is_no_file_is_no_model)

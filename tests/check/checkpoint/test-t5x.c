@@ -86,7 +86,7 @@ END_TEST
 START_TEST (a_directory_without_checkpoint_is_no_model)
 {
   fixture_must_fail (
-      fixture_folder, MT3_ERROR_NOT_FOUND, "is not a T5X checkpoint");
+      fixture_folder, MT3_ERROR_FORMAT, "is not a T5X checkpoint");
 }
 END_TEST
 

@@ -256,6 +256,22 @@ class LiveMonitor(Recipe):
             'live-monitor.py', '--source', 'audiotestsrc',
             'model-file=/nonexistent', code=1))
 
+    def test_refuses_settings_that_cannot_be(self):
+        for setting, words in (
+                ('modelfile=a', 'modelfile is no property of mt3transcribe'),
+                ('stats=a', 'stats is no property'),
+                ('device=toaster', 'device cannot be toaster'),
+                ('velocity=200', 'velocity cannot be 200, but 0 to 127'),
+                ('temperature=-1', 'temperature cannot be -1, but 0 to 100')):
+            with self.subTest(setting):
+                self.assertIn(words, self.run_recipe(
+                    'live-monitor.py', setting, code=2))
+
+    def test_names_the_variable_that_names_no_model(self):
+        self.env['GST_MT3_MODEL'] = '/nonexistent'
+        self.assertIn('which GST_MT3_MODEL names', self.run_recipe(
+            'live-monitor.py', '--source', 'audiotestsrc', code=1))
+
 
 class PlayLive(Recipe):
     def setUp(self):
