@@ -140,8 +140,26 @@ gst_mt3_transcribe_set_flushing (GstMt3Transcribe *self, gboolean flushing)
   gst_mt3_transcribe_flush_runs (self, flushing);
 }
 
+/* Called with the state lock. Upstream does not say again after a flush what is
+ * true of the whole stream. */
+static void
+gst_mt3_transcribe_forget_events (GstMt3Transcribe *self, gboolean new_stream)
+{
+  GList *next;
+
+  for (GList *l = self->events.head; l; l = next) {
+    next = l->next;
+    if (!new_stream && GST_EVENT_IS_STICKY (l->data))
+      continue;
+    gst_event_unref (l->data);
+    g_queue_delete_link (&self->events, l);
+  }
+  if (new_stream)
+    g_clear_pointer (&self->title, g_free);
+}
+
 void
-gst_mt3_transcribe_reset (GstMt3Transcribe *self)
+gst_mt3_transcribe_reset (GstMt3Transcribe *self, gboolean new_stream)
 {
   gst_mt3_transcribe_end_progress (self, GST_PROGRESS_TYPE_CANCELED);
   gst_mt3_transcribe_reset_notes (self);
@@ -167,8 +185,7 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
   gst_mt3_time_map_clear (self->times);
   gst_mt3_reference_times_clear (self->references);
   self->stream_time = 0;
-  g_clear_pointer (&self->title, g_free);
-  g_queue_clear_full (&self->events, (GDestroyNotify) gst_event_unref);
+  gst_mt3_transcribe_forget_events (self, new_stream);
   self->stats = (GstMt3RunStats){0};
   g_array_set_size (self->live.losses, 0);
   g_mutex_unlock (&self->lock);
@@ -178,7 +195,7 @@ gst_mt3_transcribe_reset (GstMt3Transcribe *self)
 static void
 gst_mt3_transcribe_close (GstMt3Transcribe *self)
 {
-  gst_mt3_transcribe_reset (self);
+  gst_mt3_transcribe_reset (self, TRUE);
   g_mutex_lock (&self->lock);
   gst_clear_event (&self->stream_start);
   self->segment_seqnum = GST_SEQNUM_INVALID;

@@ -93,6 +93,10 @@ gst_mt3_midi_event_output_enter (
     gst_mt3_midi_event_output_push_segment (
         self, &anchor.segment, anchor.seqnum);
   pts = gst_mt3_time_anchor_pts (&anchor, position);
+  /* Sinks drop what begins where the segment stops: notes would not end. */
+  if (GST_CLOCK_TIME_IS_VALID (anchor.segment.stop) &&
+      anchor.segment.stop > anchor.segment.start)
+    pts = MIN (pts, anchor.segment.stop - 1);
   /* Not so where upstream's clock was found to be behind the samples. */
   if (GST_CLOCK_TIME_IS_VALID (self->last_pts))
     pts = MAX (pts, self->last_pts);

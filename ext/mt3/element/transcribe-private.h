@@ -280,7 +280,7 @@ void gst_mt3_transcribe_set_flushing (
     GstMt3Transcribe *self, gboolean flushing);
 
 /* Forgets the audio and the notes. Neither thread may run. */
-void gst_mt3_transcribe_reset (GstMt3Transcribe *self);
+void gst_mt3_transcribe_reset (GstMt3Transcribe *self, gboolean new_stream);
 
 /* transcribe-stats.c */
 GstStructure *gst_mt3_transcribe_get_stats (GstMt3Transcribe *self);

@@ -19,7 +19,7 @@ gst_mt3_transcribe_announce_audio (GstMt3Transcribe *self, GstClockTime pts)
   GstFlowReturn ret;
 
   if (!GST_CLOCK_TIME_IS_VALID (pts))
-    pts = 0;
+    pts = self->segment.start;
   stream_time =
       gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, pts);
   g_mutex_lock (&self->lock);
@@ -246,12 +246,17 @@ gst_mt3_transcribe_handle_stream_start (GstMt3Transcribe *self, GstEvent *event)
 
   if (again && gst_mt3_transcribe_wait_outcome (self) != GST_FLOW_FLUSHING) {
     gst_pad_pause_task (self->srcpad);
-    gst_mt3_transcribe_reset (self);
+    gst_mt3_transcribe_reset (self, TRUE);
     gst_mt3_transcribe_restart (self);
   }
 
   g_mutex_lock (&self->lock);
-  gst_event_replace (&self->stream_start, event);
+  if (self->have_audio) {
+    g_queue_push_tail (&self->events, gst_event_ref (event));
+  } else {
+    gst_event_replace (&self->stream_start, event);
+    g_clear_pointer (&self->title, g_free);
+  }
   g_mutex_unlock (&self->lock);
 }
 
@@ -286,8 +291,16 @@ gst_mt3_transcribe_handle_flush_start (GstMt3Transcribe *self, GstEvent *event)
 static void
 gst_mt3_transcribe_handle_flush_stop (GstMt3Transcribe *self, GstEvent *event)
 {
+  gboolean flushing;
+
+  g_mutex_lock (&self->lock);
+  flushing = self->flushing;
+  g_mutex_unlock (&self->lock);
+  /* Not every element forwards both: the task must not run. */
+  if (!flushing)
+    gst_mt3_transcribe_handle_flush_start (self, gst_event_new_flush_start ());
   gst_pad_push_event (self->srcpad, event);
-  gst_mt3_transcribe_reset (self);
+  gst_mt3_transcribe_reset (self, FALSE);
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
   gst_mt3_transcribe_restart (self);
 }

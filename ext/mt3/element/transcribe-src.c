@@ -328,6 +328,7 @@ gst_mt3_transcribe_push_eos (GstMt3Transcribe *self)
 {
   GstEvent *eos = gst_event_new_eos ();
 
+  gst_mt3_transcribe_push_events (self);
   g_mutex_lock (&self->lock);
   if (self->eos_seqnum != GST_SEQNUM_INVALID)
     gst_event_set_seqnum (eos, self->eos_seqnum);
@@ -363,7 +364,12 @@ gst_mt3_transcribe_salvage (GstMt3Transcribe *self, GError *error)
 static GstFlowReturn
 gst_mt3_transcribe_report (GstMt3Transcribe *self, GstFlowReturn ret)
 {
-  if (ret != GST_FLOW_NOT_LINKED && ret >= GST_FLOW_EOS)
+  if (ret == GST_FLOW_EOS) {
+    gst_mt3_transcribe_end_progress (self, GST_PROGRESS_TYPE_COMPLETE);
+    gst_mt3_transcribe_push_eos (self);
+    return ret;
+  }
+  if (ret != GST_FLOW_NOT_LINKED && ret > GST_FLOW_EOS)
     return ret;
   gst_mt3_transcribe_end_progress (self, GST_PROGRESS_TYPE_ERROR);
   GST_ELEMENT_FLOW_ERROR (self, ret);

@@ -172,6 +172,22 @@ GST_START_TEST (downstream_may_refuse_any_event)
 
 GST_END_TEST
 
+/* It waits for that, as a queue would send it: a sink that was to take so many
+ * buffers, say. */
+GST_START_TEST (downstream_that_has_enough_hears_of_the_end)
+{
+  static const gchar *const caps[] = {"audio/midi", EVENTS};
+  g_auto (Fixture) fixture = new_talkative (caps[__i__]);
+
+  downstream.n_accepted = 1;
+  downstream.answer = GST_FLOW_EOS;
+  fail_unless_equals_int (
+      fixture_push_windows (&fixture, 1000, 0), GST_FLOW_EOS);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_EOS));
+}
+
+GST_END_TEST
+
 GST_START_TEST (downstream_may_refuse_the_last_file)
 {
   g_auto (Fixture) fixture = new_talkative ("audio/midi");
@@ -514,6 +530,8 @@ failure_suite (void)
       tcase, downstream_may_refuse_any_file, 0, G_N_ELEMENTS (refusals));
   tcase_add_loop_test (
       tcase, downstream_may_refuse_any_event, 0, G_N_ELEMENTS (refusals));
+  tcase_add_loop_test (
+      tcase, downstream_that_has_enough_hears_of_the_end, 0, 2);
   tcase_add_loop_test (
       tcase, downstream_may_refuse_the_last_file, 0, G_N_ELEMENTS (refusals));
   tcase_add_loop_test (

@@ -358,6 +358,22 @@ GST_START_TEST (the_segment_is_upstreams)
 
 GST_END_TEST
 
+/* A sink drops what begins where the segment stops, so the note would sound for
+ * ever. The audio ends with the segment, at 3 s. */
+GST_START_TEST (what_ends_with_the_audio_is_before_the_segments_stop)
+{
+  segment.stop = 3 * GST_SECOND;
+  open_output (TRUE);
+  begin (1, 60, 1.5);
+  end (1, 60, 1.5, 2.3);
+  finish (2.0);
+  check_messages ("1.50:c000 1.50:903c64 2.00:803c40");
+  for (guint i = 1; i < sent->len; i++)
+    fail_unless (GST_BUFFER_PTS (g_ptr_array_index (sent, i)) < segment.stop);
+}
+
+GST_END_TEST
+
 static void
 anchor (GstClockTime position, GstClockTime pts)
 {
@@ -536,6 +552,7 @@ midi_event_suite (void)
   tcase_add_test (tcase, time_ticks_every_10_ms);
   tcase_add_test (tcase, without_ticks_gaps_fill_the_time);
   tcase_add_test (tcase, the_segment_is_upstreams);
+  tcase_add_test (tcase, what_ends_with_the_audio_is_before_the_segments_stop);
   tcase_add_test (tcase, another_segment_comes_before_its_messages);
   tcase_add_test (tcase, past_segments_are_forgotten);
   tcase_add_test (tcase, what_is_settled_stays_in_its_segment);

@@ -97,6 +97,62 @@ GST_START_TEST (notes_are_in_stream_time)
 
 GST_END_TEST
 
+GST_START_TEST (audio_without_times_begins_with_its_segment)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  const gint windows[] = {0, -1};
+  GstSegment segment;
+
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  segment.start = segment.time = 10 * GST_SECOND;
+  gst_harness_push_event (fixture.harness, gst_event_new_segment (&segment));
+  gst_harness_push (fixture.harness,
+      fixture_buffer (0.5f, SCRIPT_WINDOW, GST_CLOCK_TIME_NONE));
+  fixture_check_finish (&fixture, 10 * GST_SECOND, windows);
+}
+
+GST_END_TEST
+
+/* As from an element that joins files without a pause. */
+GST_START_TEST (a_stream_that_follows_without_an_end_is_told_of)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  const gint windows[] = {0, 1, -1};
+  const gchar *id;
+  GstEvent *event;
+
+  fixture_push_windows (&fixture, 1, 0);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_STREAM_START));
+  gst_harness_push_event (
+      fixture.harness, gst_event_new_stream_start ("another"));
+  fixture_push_windows (&fixture, 1, fixture_windows_time (1));
+  fixture_check_finish (&fixture, 0, windows);
+  event = fixture_wait_event (&fixture, GST_EVENT_STREAM_START);
+  gst_event_parse_stream_start (event, &id);
+  fail_unless_equals_string (id, "another");
+  gst_event_unref (event);
+}
+
+GST_END_TEST
+
+/* There was no sample, so nothing to take it along. */
+GST_START_TEST (an_event_before_the_end_arrives)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  GstBuffer *empty = gst_buffer_new ();
+
+  GST_BUFFER_PTS (empty) = 0;
+  gst_harness_push (fixture.harness, empty);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_GAP));
+  gst_harness_push_event (
+      fixture.harness, gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM,
+                           gst_structure_new_empty ("last-words")));
+  gst_harness_push_event (fixture.harness, gst_event_new_eos ());
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_CUSTOM_DOWNSTREAM));
+}
+
+GST_END_TEST
+
 GST_START_TEST (a_second_stream_is_a_second_file)
 {
   g_auto (Fixture) fixture = fixture_new_playing ();
@@ -225,6 +281,29 @@ GST_START_TEST (a_flush_starts_over)
 
 GST_END_TEST
 
+/* An element that selects one of its inputs may forward the second half of its
+ * flush alone, while notes are under way. */
+GST_START_TEST (the_end_of_a_flush_alone_is_a_flush)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  const gint windows[] = {0, -1};
+  GstSegment segment;
+
+  script_set_hold_decode (TRUE);
+  fixture_push_windows (&fixture, 2, 0);
+  script_wait_held ();
+  gst_harness_push_event (fixture.harness, gst_event_new_flush_stop (TRUE));
+  script_set_hold_decode (FALSE);
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  gst_harness_push_event (fixture.harness, gst_event_new_segment (&segment));
+  fail_unless_equals_int (
+      fixture_push_windows (&fixture, 1, 10 * GST_SECOND), GST_FLOW_OK);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_FLUSH_START));
+  fixture_check_finish (&fixture, 10 * GST_SECOND, windows);
+}
+
+GST_END_TEST
+
 static gpointer
 push_many (gpointer fixture)
 {
@@ -291,23 +370,53 @@ GST_START_TEST (tags_of_the_coding_are_dropped)
 
 GST_END_TEST
 
-GST_START_TEST (the_title_names_the_file)
+static void
+push_title (Fixture *fixture)
 {
-  g_auto (Fixture) fixture = fixture_new_playing ();
+  gst_harness_push_event (fixture->harness,
+      gst_event_new_tag (gst_tag_list_new (GST_TAG_TITLE, "Für Elise", NULL)));
+}
+
+static void
+check_title (Fixture *fixture)
+{
   GstBuffer *buffer;
   GstMapInfo map;
 
-  gst_harness_push_event (fixture.harness,
-      gst_event_new_tag (gst_tag_list_new (GST_TAG_TITLE, "Für Elise", NULL)));
-  fixture_push_windows (&fixture, 1, 0);
-  gst_harness_push_event (fixture.harness, gst_event_new_eos ());
-  buffer = gst_harness_pull (fixture.harness);
+  fixture_push_windows (fixture, 1, 0);
+  gst_harness_push_event (fixture->harness, gst_event_new_eos ());
+  buffer = gst_harness_pull (fixture->harness);
   gst_buffer_map (buffer, &map, GST_MAP_READ);
   fail_unless (g_strstr_len ((gchar *) map.data, 14, "MThd") != NULL);
   fail_unless (
       memmem (map.data, map.size, "Für Elise", strlen ("Für Elise")) != NULL);
   gst_buffer_unmap (buffer, &map);
   gst_buffer_unref (buffer);
+}
+
+GST_START_TEST (the_title_names_the_file)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+
+  push_title (&fixture);
+  check_title (&fixture);
+}
+
+GST_END_TEST
+
+/* Upstream does not say again what is true of the whole stream. */
+GST_START_TEST (tags_outlast_a_flush)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+  GstSegment segment;
+
+  push_title (&fixture);
+  gst_harness_push_event (fixture.harness, gst_event_new_flush_start ());
+  gst_harness_push_event (fixture.harness, gst_event_new_flush_stop (TRUE));
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  gst_harness_push_event (fixture.harness, gst_event_new_segment (&segment));
+  check_title (&fixture);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_TAG));
 }
 
 GST_END_TEST
@@ -325,16 +434,21 @@ transcribe_suite (void)
   tcase_add_test (tcase, a_full_window_is_followed_by_another);
   tcase_add_test (tcase, samples_reach_the_engine_unchanged);
   tcase_add_test (tcase, notes_are_in_stream_time);
+  tcase_add_test (tcase, audio_without_times_begins_with_its_segment);
+  tcase_add_test (tcase, a_stream_that_follows_without_an_end_is_told_of);
+  tcase_add_test (tcase, an_event_before_the_end_arrives);
   tcase_add_test (tcase, a_second_stream_is_a_second_file);
   tcase_add_test (tcase, update_interval_writes_complete_files_midway);
   tcase_add_test (tcase, update_interval_leaves_pipes_alone);
   tcase_add_test (tcase, sinks_preroll_at_the_first_audio);
   tcase_add_test (tcase, eos_and_segment_keep_their_seqnums);
   tcase_add_test (tcase, a_flush_starts_over);
+  tcase_add_test (tcase, the_end_of_a_flush_alone_is_a_flush);
   tcase_add_test (tcase, a_flush_wakes_a_full_queue);
   tcase_add_test (tcase, a_flush_wakes_the_wait_for_the_model);
   tcase_add_test (tcase, tags_of_the_coding_are_dropped);
   tcase_add_test (tcase, the_title_names_the_file);
+  tcase_add_test (tcase, tags_outlast_a_flush);
   suite_add_tcase (suite, tcase);
 
   return suite;
