@@ -278,9 +278,11 @@ new_pipeline (const gchar *input)
   g_autoptr (GstElement) source = NULL;
   g_autofree gchar *uri = NULL;
 
+  /* "Mozart: Sonata.wav" looks like a URI, too. */
   if (pipeline)
-    uri = gst_uri_is_valid (input) ? g_strdup (input)
-                                   : gst_filename_to_uri (input, &error);
+    uri = gst_uri_is_valid (input) && !g_file_test (input, G_FILE_TEST_EXISTS)
+              ? g_strdup (input)
+              : gst_filename_to_uri (input, &error);
   if (error) {
     g_printerr (PROGRAM ": %s\n", error->message);
     return NULL;

@@ -86,6 +86,10 @@ class NotesJsonl(Application):
         self.assertEqual(self.print_notes(path.as_uri()),
                          self.print_notes('a b.flac'))
 
+    def test_reads_a_file_whose_name_looks_like_a_uri(self):
+        self.make_audio('a.flac').rename(self.dir / 'Mozart: Sonata.flac')
+        self.print_notes('Mozart: Sonata.flac')
+
     def test_passes_properties_on(self):
         self.make_audio('a.flac')
         self.print_notes('a.flac', f'model-file={MODEL}', 'device=cpu',
