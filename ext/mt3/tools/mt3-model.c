@@ -6,6 +6,9 @@
 #include "tools/commands.h"
 
 #include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static const gchar usage[] =
     "Usage:\n"
@@ -72,10 +75,22 @@ mt3_command_complain (const GError *error)
   g_printerr ("mt3-model: %s\n", error->message);
 }
 
+/* g_print() does not tell. At exit, since the --help of a command exits itself.
+ */
+static void
+check_output (void)
+{
+  if (fflush (stdout) == 0 && !ferror (stdout))
+    return;
+  g_printerr ("mt3-model: cannot write to standard output\n");
+  _exit (EXIT_FILE);
+}
+
 int
 main (int argc, char **argv)
 {
   setlocale (LC_ALL, "");
+  (void) atexit (check_output);
   if (argc >= 2) {
     if (g_str_equal (argv[1], "--help") || g_str_equal (argv[1], "-h")) {
       g_print ("%s", usage);

@@ -127,6 +127,28 @@ START_TEST (a_missing_file_exits_with_3)
 }
 END_TEST
 
+static const gchar *const printing[][2] = {
+    {"inspect", "model.safetensors"},
+    {"inspect", "broken.safetensors"},
+    {"verify", "model.safetensors"},
+    {"verify", "--help"},
+    {"--version"},
+};
+
+START_TEST (output_that_cannot_be_written_exits_with_3)
+{
+  const gchar *const argv[] = {"sh", "-c", "exec \"$@\" > /dev/full", "sh",
+      program, printing[_i][0], printing[_i][1], NULL};
+  int status;
+
+  ck_assert (g_spawn_sync (folder, (gchar **) argv, NULL, G_SPAWN_SEARCH_PATH,
+      NULL, NULL, NULL, &err, &status, NULL));
+  ck_assert (WIFEXITED (status));
+  ck_assert_int_eq (WEXITSTATUS (status), 3);
+  must_print (err, "mt3-model: cannot write to standard output");
+}
+END_TEST
+
 START_TEST (inspect_prints_the_model)
 {
   ck_assert_int_eq (run ("inspect", model_path, NULL, NULL), 0);
@@ -253,12 +275,14 @@ main (int argc, char **argv)
   SRunner *runner = srunner_create (suite);
   int failed;
 
-  program = argv[1];
+  program = g_canonicalize_filename (argv[1], NULL);
   tcase_add_checked_fixture (tcase, set_up, tear_down);
   tcase_add_test (tcase, help_explains_commands_and_exit_codes);
   tcase_add_loop_test (
       tcase, wrong_arguments_exit_with_2, 0, G_N_ELEMENTS (wrong));
   tcase_add_test (tcase, a_missing_file_exits_with_3);
+  tcase_add_loop_test (tcase, output_that_cannot_be_written_exits_with_3, 0,
+      G_N_ELEMENTS (printing));
   tcase_add_test (tcase, inspect_prints_the_model);
   tcase_add_test (tcase, inspect_prints_the_mapping);
   tcase_add_test (tcase, inspect_prints_the_differences);
