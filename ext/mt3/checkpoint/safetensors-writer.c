@@ -8,6 +8,7 @@
 #include <glib/gstdio.h>
 #include <json-glib/json-glib.h>
 #include <math.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -214,6 +215,27 @@ write_contents (Writer *writer, const gchar *path, GError **error)
   return TRUE;
 }
 
+/* Renaming would put a file in the place of a device or of a link. */
+gchar *
+mt3_safetensors_output (const gchar *path, GError **error)
+{
+  const gchar *reason = "it is a broken link";
+  struct stat found;
+  gchar *file;
+
+  if (lstat (path, &found) != 0)
+    return g_strdup (path);
+  file = realpath (path, NULL);
+  if (file != NULL && g_file_test (file, G_FILE_TEST_IS_REGULAR))
+    return file;
+  if (file != NULL)
+    reason = "it is not a file";
+  g_set_error (
+      error, MT3_ERROR, MT3_ERROR_IO, "cannot write %s: %s", path, reason);
+  g_free (file);
+  return NULL;
+}
+
 /* A rename is only safe on disk once its folder is. */
 static void
 sync_folder (const gchar *folder)
@@ -241,12 +263,15 @@ gboolean
 mt3_safetensors_write (
     const gchar *path, const Mt3SafetensorsWrite *what, GError **error)
 {
-  g_autofree gchar *folder = g_path_get_dirname (path);
-  g_autofree gchar *temporary =
-      g_build_filename (folder, ".mt3-model-XXXXXX", NULL);
+  g_autofree gchar *file = mt3_safetensors_output (path, error);
+  g_autofree gchar *folder = NULL, *temporary = NULL;
   Writer writer = {.what = what};
   gboolean written;
 
+  if (file == NULL)
+    return FALSE;
+  folder = g_path_get_dirname (file);
+  temporary = g_build_filename (folder, ".mt3-model-XXXXXX", NULL);
   writer.fd = g_mkstemp_full (temporary, O_RDWR | O_CLOEXEC, 0600);
   if (writer.fd < 0)
     return io_error (path, error);
@@ -260,7 +285,7 @@ mt3_safetensors_write (
     written = io_error (path, error);
   if (close (writer.fd) != 0 && written)
     written = io_error (path, error);
-  if (written && g_rename (temporary, path) != 0)
+  if (written && g_rename (temporary, file) != 0)
     written = io_error (path, error);
   if (!written)
     (void) g_unlink (temporary);

@@ -28,11 +28,21 @@ typedef struct {
 } Mt3SafetensorsWrite;
 
 /**
+ * mt3_safetensors_output:
+ *
+ * Returns: (transfer full): the file that writing @path makes or replaces: what
+ *   @path links to, if it is a link; %NULL with %MT3_ERROR_IO when something
+ *   else than a file is there, or a link to nothing
+ */
+gchar *mt3_safetensors_output (const gchar *path, GError **error);
+
+/**
  * mt3_safetensors_write:
  *
- * Writes a temporary file in the folder of @path, syncs it to disk and renames
- * it: whatever happens, @path is either the old file or the whole new one.
- * The same input gives the same bytes.
+ * Writes a temporary file in the folder of mt3_safetensors_output(), syncs it
+ * to disk and renames it: whatever happens, @path is either the old file or the
+ * whole new one. A link stays, and leads to the new one. The same input gives
+ * the same bytes.
  *
  * Returns: %FALSE with %MT3_ERROR_IO, or %MT3_ERROR_MODEL that names the tensor
  */

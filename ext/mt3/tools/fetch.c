@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "checkpoint/safetensors-writer.h"
 #include "error.h"
 #include "tools/commands.h"
 #include "tools/download.h"
@@ -141,19 +142,19 @@ choose_source (const Options *options, Source *source)
 static gboolean
 prepare_output (const gchar *output, GError **error)
 {
-  g_autofree gchar *folder = g_path_get_dirname (output);
-  const gchar *reason = NULL;
+  g_autofree gchar *file = mt3_safetensors_output (output, error);
+  g_autofree gchar *folder = NULL;
 
-  if (g_mkdir_with_parents (folder, 0700) != 0 ||
-      access (folder, W_OK | X_OK) != 0)
-    reason = g_strerror (errno);
-  else if (g_file_test (output, G_FILE_TEST_IS_DIR))
-    reason = "it is a folder";
-  if (reason != NULL)
-    g_set_error (error, MT3_ERROR, MT3_ERROR_IO,
-        "cannot write %s: %s; choose another file with --output", output,
-        reason);
-  return reason == NULL;
+  if (file == NULL)
+    return FALSE;
+  folder = g_path_get_dirname (file);
+  if (g_mkdir_with_parents (folder, 0700) == 0 &&
+      access (folder, W_OK | X_OK) == 0)
+    return TRUE;
+  g_set_error (error, MT3_ERROR, MT3_ERROR_IO,
+      "cannot write %s: %s; choose another file with --output", output,
+      g_strerror (errno));
+  return FALSE;
 }
 
 static gboolean

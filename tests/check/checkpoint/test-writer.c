@@ -6,9 +6,12 @@
 #include "fixtures.h"
 #include "checkpoint/safetensors-writer.h"
 
+#include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static RandomModel *model;
 
@@ -144,6 +147,55 @@ START_TEST (a_folder_that_is_not_there_cannot_be_written)
 }
 END_TEST
 
+/* Nobody reads the pipe, and a link may lead to a pipe, too. */
+static const gchar *const no_files[][2] = {
+    {"pipe", "it is not a file"},
+    {"folder", "it is not a file"},
+    {"link to pipe", "it is not a file"},
+    {"link to nothing", "it is a broken link"},
+};
+
+START_TEST (what_is_no_file_is_refused_and_stays)
+{
+  g_autofree gchar *path = fixture_path (no_files[_i][0]);
+  g_autofree gchar *pipe = fixture_path ("pipe");
+  g_autofree gchar *dir = fixture_path ("folder");
+  g_autofree gchar *to_pipe = fixture_path ("link to pipe");
+  g_autofree gchar *to_nothing = fixture_path ("link to nothing");
+  g_autofree gchar *message =
+      g_strdup_printf ("cannot write %s: %s", path, no_files[_i][1]);
+  g_autoptr (GError) error = NULL;
+  struct stat before, after;
+
+  ck_assert_int_eq (mkfifo (pipe, 0600), 0);
+  ck_assert_int_eq (g_mkdir (dir, 0700), 0);
+  ck_assert_int_eq (symlink ("pipe", to_pipe), 0);
+  ck_assert_int_eq (symlink ("nothing", to_nothing), 0);
+  ck_assert_int_eq (lstat (path, &before), 0);
+  ck_assert (!random_model_write (model, path, MT3_DTYPE_F32, &error));
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_IO));
+  ck_assert_str_eq (error->message, message);
+  ck_assert_int_eq (lstat (path, &after), 0);
+  ck_assert_uint_eq (after.st_ino, before.st_ino);
+  ck_assert_uint_eq (count_files (), G_N_ELEMENTS (no_files));
+}
+END_TEST
+
+START_TEST (a_link_stays_and_its_file_is_replaced)
+{
+  g_autofree gchar *path = fixture_path ("model.safetensors");
+  g_autofree gchar *link = fixture_path ("link.safetensors");
+  g_autoptr (Mt3Model) opened = NULL;
+
+  ck_assert (g_file_set_contents (path, "old", 3, NULL));
+  ck_assert_int_eq (symlink ("model.safetensors", link), 0);
+  ck_assert (random_model_write (model, link, MT3_DTYPE_F32, NULL));
+  ck_assert (g_file_test (link, G_FILE_TEST_IS_SYMLINK));
+  opened = fixture_must_open (path);
+  ck_assert_uint_eq (count_files (), 2);
+}
+END_TEST
+
 static void
 count_progress (guint64 done, guint64 total, gpointer user_data)
 {
@@ -212,6 +264,9 @@ writer_suite (void)
       tcase, a_value_beyond_float16_is_refused_and_the_old_file_stays);
   tcase_add_test (tcase, a_full_disk_leaves_the_old_file);
   tcase_add_test (tcase, a_folder_that_is_not_there_cannot_be_written);
+  tcase_add_loop_test (
+      tcase, what_is_no_file_is_refused_and_stays, 0, G_N_ELEMENTS (no_files));
+  tcase_add_test (tcase, a_link_stays_and_its_file_is_replaced);
   tcase_add_test (tcase, progress_rises_to_the_end);
   tcase_add_loop_test (
       tcase, large_tensors_are_written_whole, 0, G_N_ELEMENTS (shapes));

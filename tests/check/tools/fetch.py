@@ -291,7 +291,9 @@ class Fetch(unittest.TestCase):
 
     def test_an_output_that_cannot_be_written_is_named_first(self):
         (self.path / 'a file').touch()
-        for output in (self.path / 'a file/model.safetensors', self.path):
+        os.mkfifo(self.path / 'pipe')
+        for output in (self.path / 'a file/model.safetensors', self.path,
+                       self.path / 'pipe'):
             with self.subTest(output):
                 self.must_fail(3, f'cannot write {output}: ',
                                *self.of_server(), '--output', output)
