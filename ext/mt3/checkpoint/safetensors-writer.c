@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE /* O_TMPFILE */
 #include "checkpoint/safetensors-writer.h"
 #include "checkpoint/half.h"
 #include "error.h"
@@ -248,15 +249,56 @@ sync_folder (const gchar *folder)
   }
 }
 
-/* mkstemp() makes files private; what is published should have the rights that
- * any new file has. */
-static void
-open_to_umask (int fd)
+/* Whole, and on the disk. */
+static gboolean
+write_file (
+    int fd, const gchar *path, const Mt3SafetensorsWrite *what, GError **error)
 {
-  mode_t mask = umask (0);
+  Writer writer = {.what = what, .fd = fd};
+  gboolean written;
 
-  umask (mask);
-  (void) fchmod (fd, 0666 & ~mask);
+  writer.values = g_new (gfloat, BLOCK_ELEMENTS);
+  writer.halves = g_new (guint16, BLOCK_ELEMENTS);
+  written = write_contents (&writer, path, error) &&
+            (fsync (fd) == 0 || io_error (path, error));
+  g_free (writer.values);
+  g_free (writer.halves);
+  return written;
+}
+
+static gboolean
+give_name (int fd, const gchar *name)
+{
+  g_autofree gchar *unnamed = g_strdup_printf ("/proc/self/fd/%d", fd);
+
+  return linkat (AT_FDCWD, unnamed, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0;
+}
+
+/* A file without a name goes with a process that is killed. Not every file
+ * system has such, or lets them get a name once they are whole: then it is
+ * written with one. */
+static gboolean
+write_temporary (const gchar *folder, const gchar *temporary, const gchar *path,
+    const Mt3SafetensorsWrite *what, GError **error)
+{
+  int fd = open (folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+  gboolean written, named;
+
+  if (fd >= 0) {
+    written = write_file (fd, path, what, error);
+    named = written && give_name (fd, temporary);
+    (void) close (fd);
+    if (named || !written)
+      return written;
+  }
+  fd = open (temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return io_error (path, error);
+  written = write_file (fd, path, what, error);
+  (void) close (fd);
+  if (!written)
+    (void) g_unlink (temporary);
+  return written;
 }
 
 gboolean
@@ -264,32 +306,20 @@ mt3_safetensors_write (
     const gchar *path, const Mt3SafetensorsWrite *what, GError **error)
 {
   g_autofree gchar *file = mt3_safetensors_output (path, error);
+  g_autofree gchar *name = g_strdup_printf (".mt3-model-%08x", g_random_int ());
   g_autofree gchar *folder = NULL, *temporary = NULL;
-  Writer writer = {.what = what};
-  gboolean written;
 
   if (file == NULL)
     return FALSE;
   folder = g_path_get_dirname (file);
-  temporary = g_build_filename (folder, ".mt3-model-XXXXXX", NULL);
-  writer.fd = g_mkstemp_full (temporary, O_RDWR | O_CLOEXEC, 0600);
-  if (writer.fd < 0)
-    return io_error (path, error);
-  open_to_umask (writer.fd);
-  writer.values = g_new (gfloat, BLOCK_ELEMENTS);
-  writer.halves = g_new (guint16, BLOCK_ELEMENTS);
-  written = write_contents (&writer, path, error);
-  g_free (writer.values);
-  g_free (writer.halves);
-  if (written && fsync (writer.fd) != 0)
-    written = io_error (path, error);
-  if (close (writer.fd) != 0 && written)
-    written = io_error (path, error);
-  if (written && g_rename (temporary, file) != 0)
-    written = io_error (path, error);
-  if (!written)
+  temporary = g_build_filename (folder, name, NULL);
+  if (!write_temporary (folder, temporary, path, what, error))
+    return FALSE;
+  if (g_rename (temporary, file) != 0) {
+    io_error (path, error);
     (void) g_unlink (temporary);
-  else
-    sync_folder (folder);
-  return written;
+    return FALSE;
+  }
+  sync_folder (folder);
+  return TRUE;
 }

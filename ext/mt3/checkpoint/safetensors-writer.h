@@ -41,8 +41,10 @@ gchar *mt3_safetensors_output (const gchar *path, GError **error);
  *
  * Writes a temporary file in the folder of mt3_safetensors_output(), syncs it
  * to disk and renames it: whatever happens, @path is either the old file or the
- * whole new one. A link stays, and leads to the new one. The same input gives
- * the same bytes.
+ * whole new one. A link stays, and leads to the new one. The temporary file has
+ * no name while it is written, where the file system allows, so that nothing of
+ * it stays when the process is killed; if it then cannot get one, it is written
+ * again and @what's progress starts over. The same input gives the same bytes.
  *
  * Returns: %FALSE with %MT3_ERROR_IO, or %MT3_ERROR_MODEL that names the tensor
  */

@@ -3,17 +3,36 @@
  * Writing .safetensors: what was written reads the same, and a failure leaves
  * the old file alone.
  */
+#define _GNU_SOURCE /* O_TMPFILE */
 #include "fixtures.h"
 #include "checkpoint/safetensors-writer.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static RandomModel *model;
+static gboolean refuse_links;
+static guint n_refused_links;
+
+/* The writer's, too. */
+int
+linkat (
+    int from_folder, const char *from, int to_folder, const char *to, int flags)
+{
+  if (!refuse_links)
+    return (int) syscall (SYS_linkat, from_folder, from, to_folder, to, flags);
+  n_refused_links++;
+  errno = EPERM;
+  return -1;
+}
 
 static void
 set_up (void)
@@ -133,6 +152,74 @@ START_TEST (a_full_disk_leaves_the_old_file)
   ck_assert (g_file_get_contents (path, &data, NULL, NULL));
   ck_assert_str_eq (data, "old");
   ck_assert_uint_eq (count_files (), 1);
+}
+END_TEST
+
+static void
+kill_process (guint64 done, guint64 total, gpointer user_data)
+{
+  raise (SIGKILL);
+}
+
+static gboolean
+folder_has_unnamed_files (void)
+{
+  int fd = open (fixture_folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+  return fd >= 0 && close (fd) == 0;
+}
+
+START_TEST (a_killed_process_leaves_nothing_but_the_old_file)
+{
+  g_autofree gchar *path = fixture_path ("model.safetensors"), *data = NULL;
+  const Mt3SafetensorsWrite what = {
+      .tensors = (const Mt3Tensor *) (gpointer) model->tensors->data,
+      .n_tensors = model->tensors->len,
+      .progress = kill_process,
+  };
+  int status;
+  pid_t child;
+
+  if (!folder_has_unnamed_files ())
+    return;
+  ck_assert (g_file_set_contents (path, "old", 3, NULL));
+  child = fork ();
+  if (child == 0)
+    _exit (mt3_safetensors_write (path, &what, NULL));
+  ck_assert_int_eq (waitpid (child, &status, 0), child);
+  ck_assert (WIFSIGNALED (status));
+  ck_assert (g_file_get_contents (path, &data, NULL, NULL));
+  ck_assert_str_eq (data, "old");
+  ck_assert_uint_eq (count_files (), 1);
+}
+END_TEST
+
+START_TEST (a_file_that_can_get_no_name_later_is_written_with_one)
+{
+  g_autofree gchar *path = NULL;
+  g_autoptr (Mt3Model) opened = NULL;
+
+  refuse_links = TRUE;
+  path = fixture_write (model);
+  refuse_links = FALSE;
+  ck_assert_uint_eq (n_refused_links, folder_has_unnamed_files ());
+  opened = fixture_must_open (path);
+  ck_assert_uint_eq (count_files (), 1);
+}
+END_TEST
+
+START_TEST (what_is_written_has_the_rights_of_any_new_file)
+{
+  mode_t mask = umask (0027);
+  g_autofree gchar *path = NULL;
+  struct stat found;
+
+  refuse_links = _i;
+  path = fixture_write (model);
+  refuse_links = FALSE;
+  umask (mask);
+  ck_assert_int_eq (stat (path, &found), 0);
+  ck_assert_uint_eq (found.st_mode & 0777, 0640);
 }
 END_TEST
 
@@ -263,6 +350,10 @@ writer_suite (void)
   tcase_add_test (
       tcase, a_value_beyond_float16_is_refused_and_the_old_file_stays);
   tcase_add_test (tcase, a_full_disk_leaves_the_old_file);
+  tcase_add_test (tcase, a_killed_process_leaves_nothing_but_the_old_file);
+  tcase_add_test (tcase, a_file_that_can_get_no_name_later_is_written_with_one);
+  tcase_add_loop_test (
+      tcase, what_is_written_has_the_rights_of_any_new_file, 0, 2);
   tcase_add_test (tcase, a_folder_that_is_not_there_cannot_be_written);
   tcase_add_loop_test (
       tcase, what_is_no_file_is_refused_and_stays, 0, G_N_ELEMENTS (no_files));
