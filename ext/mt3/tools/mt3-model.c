@@ -49,6 +49,19 @@ static const struct {
     {"fetch", mt3_command_fetch},
 };
 
+/* GOption leaves "--" where an argument with a dash follows. */
+static void
+drop_separator (int *argc, char **argv)
+{
+  for (int i = 1; i < *argc; i++)
+    if (g_str_equal (argv[i], "--")) {
+      for (int next = i; next < *argc; next++)
+        argv[next] = argv[next + 1];
+      (*argc)--;
+      return;
+    }
+}
+
 gboolean
 mt3_command_parse (int *argc, char ***argv, const gchar *parameters,
     const gchar *summary, const GOptionEntry *entries, int n_parameters)
@@ -61,9 +74,12 @@ mt3_command_parse (int *argc, char ***argv, const gchar *parameters,
   g_option_context_set_summary (context, summary);
   if (entries != NULL)
     g_option_context_add_main_entries (context, entries, NULL);
-  if (g_option_context_parse (context, argc, argv, &error) &&
-      *argc == 1 + n_parameters)
-    return TRUE;
+  if (g_option_context_parse (context, argc, argv, &error)) {
+    if (*argc == 2 + n_parameters)
+      drop_separator (argc, *argv);
+    if (*argc == 1 + n_parameters)
+      return TRUE;
+  }
   g_printerr ("%s: %s; see %s --help\n", program,
       error != NULL ? error->message : "wrong number of arguments", program);
   return FALSE;

@@ -117,6 +117,26 @@ START_TEST (wrong_arguments_exit_with_2)
 }
 END_TEST
 
+static const gchar *const dashed[][5] = {
+    {"inspect", "--", "-x.safetensors", NULL, "-x.safetensors"},
+    {"inspect", "--", "--", NULL, "--"},
+    {"convert", "--", "-x.safetensors", "-y", "-x.safetensors"},
+    {"convert", "x.safetensors", "--", "-y", "x.safetensors"},
+    {"convert", "--", "x.safetensors", "--", "x.safetensors"},
+};
+
+START_TEST (names_may_begin_with_a_dash)
+{
+  const gchar *const *arguments = dashed[_i];
+  g_autofree gchar *message =
+      g_strdup_printf ("mt3-model: %s does not exist", arguments[4]);
+
+  ck_assert_int_eq (
+      run (arguments[0], arguments[1], arguments[2], arguments[3]), 3);
+  must_print (err, message);
+}
+END_TEST
+
 START_TEST (a_missing_file_exits_with_3)
 {
   ck_assert_int_eq (run ("inspect", "/nonexistent", NULL, NULL), 3);
@@ -280,6 +300,8 @@ main (int argc, char **argv)
   tcase_add_test (tcase, help_explains_commands_and_exit_codes);
   tcase_add_loop_test (
       tcase, wrong_arguments_exit_with_2, 0, G_N_ELEMENTS (wrong));
+  tcase_add_loop_test (
+      tcase, names_may_begin_with_a_dash, 0, G_N_ELEMENTS (dashed));
   tcase_add_test (tcase, a_missing_file_exits_with_3);
   tcase_add_loop_test (tcase, output_that_cannot_be_written_exits_with_3, 0,
       G_N_ELEMENTS (printing));
