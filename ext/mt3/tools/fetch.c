@@ -123,6 +123,8 @@ choose_source (const Options *options, Source *source)
   if (options->timeout < 1 || options->retries < 0)
     return usage_error ("expected a timeout of 1 or more and retries of 0 or "
                         "more");
+  if (options->output != NULL && options->output[0] == '\0')
+    return usage_error ("--output names no file");
   if (options->sha256 == NULL)
     return source->model == NULL ||
            usage_error ("--sha256 must say what the file at the URL is");

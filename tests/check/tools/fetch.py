@@ -325,6 +325,7 @@ class Fetch(unittest.TestCase):
                         ['--url', 'mt3'], ['--url', url, '--sha256', '12'],
                         ['--url', url + '/model.pth'],
                         ['--sha256', sha256(b'')],
+                        [*self.of_server(), '--output', ''],
                         ['--url', url, '--timeout=0'],
                         ['--url', url, '--retries=-1']):
             with self.subTest(options):
