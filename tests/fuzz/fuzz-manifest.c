@@ -4,6 +4,7 @@
  * in it may lead out of the folder.
  */
 #include "fuzz.h"
+#include "tools/digest.h"
 #include "tools/manifest.h"
 
 #include <string.h>

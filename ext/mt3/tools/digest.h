@@ -5,8 +5,19 @@
 #pragma once
 
 #include <glib.h>
+#include <string.h>
 
 G_BEGIN_DECLS
+
+#define MT3_SHA256_LENGTH 64 /* in hex */
+
+/* Whether @text is a SHA-256 in hex. */
+static inline gboolean
+mt3_is_sha256 (const gchar *text)
+{
+  return strlen (text) == MT3_SHA256_LENGTH &&
+         strspn (text, "0123456789abcdefABCDEF") == MT3_SHA256_LENGTH;
+}
 
 /* (transfer full): the digest of a file in hex; NULL with %MT3_ERROR_IO. */
 gchar *mt3_digest_file (const gchar *path, GError **error);

@@ -2,6 +2,7 @@
 #include "checkpoint/safetensors-writer.h"
 #include "error.h"
 #include "tools/commands.h"
+#include "tools/digest.h"
 #include "tools/download.h"
 #include "tools/manifest.h"
 #include "tools/staging.h"

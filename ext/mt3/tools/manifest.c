@@ -2,10 +2,9 @@
 #include "tools/manifest.h"
 #include "error.h"
 #include "published.h"
+#include "tools/digest.h"
 
 #include <string.h>
-
-#define SHA256_LENGTH 64
 
 /* A T5X checkpoint has files, and folders of files. */
 #define MAX_COMPONENTS 2
@@ -18,13 +17,6 @@ file_free (gpointer data)
   g_free (file->name);
   g_free (file->sha256);
   g_free (file);
-}
-
-gboolean
-mt3_is_sha256 (const gchar *text)
-{
-  return strlen (text) == SHA256_LENGTH &&
-         strspn (text, "0123456789abcdefABCDEF") == SHA256_LENGTH;
 }
 
 /* The name comes from the network and becomes a path. */

@@ -41,7 +41,4 @@ GPtrArray *mt3_manifest_of_file (
 /* The text of the manifest of the multitrack model that Google publishes. */
 GBytes *mt3_manifest_published (void);
 
-/* Whether @text is a SHA-256 in hex. */
-gboolean mt3_is_sha256 (const gchar *text);
-
 G_END_DECLS

@@ -55,6 +55,11 @@ mt3_command_verify (int argc, char **argv)
           "printed list, as \"sha256sum FILES | sha256sum\" gives it.",
           entries, 1))
     return EXIT_USAGE;
+  if (sha256 != NULL && !mt3_is_sha256 (sha256)) {
+    g_printerr ("mt3-model verify: --sha256 takes 64 hexadecimal digits; see "
+                "mt3-model verify --help\n");
+    return EXIT_USAGE;
+  }
   if (!check_digest (argv[1], sha256, &error)) {
     mt3_command_complain (error);
     return error->domain == G_OPTION_ERROR ? EXIT_UNSOUND : EXIT_FILE;

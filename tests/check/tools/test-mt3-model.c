@@ -100,6 +100,9 @@ START_TEST (help_explains_commands_and_exit_codes)
 }
 END_TEST
 
+#define NO_HEX                                                                 \
+  "g123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static const gchar *const wrong[][3] = {
     {NULL},
     {"frobnicate"},
@@ -107,6 +110,9 @@ static const gchar *const wrong[][3] = {
     {"inspect", "a", "b"},
     {"verify", "--frobnicate", "a"},
     {"convert", "a"},
+    {"verify", "--sha256=abc", "a"},
+    {"verify", "--sha256=", "a"},
+    {"verify", "--sha256=" NO_HEX, "a"},
 };
 
 START_TEST (wrong_arguments_exit_with_2)
