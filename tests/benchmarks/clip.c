@@ -24,7 +24,8 @@ take_windows (GPtrArray *windows, Mt3Windower *windower, SNDFILE *file)
       if (window != NULL)
         g_ptr_array_add (windows, window);
     }
-  g_ptr_array_add (windows, mt3_windower_finish (windower));
+  if (mt3_windower_n_samples (windower) > 0)
+    g_ptr_array_add (windows, mt3_windower_finish (windower));
 }
 
 GPtrArray *
@@ -33,25 +34,27 @@ clip_read (const gchar *path, const Mt3Config *config, GError **error)
   SF_INFO info = {0};
   SNDFILE *file = sf_open (path, SFM_READ, &info);
   g_autoptr (Mt3Windower) windower = mt3_windower_new (config);
-  GPtrArray *windows;
+  g_autoptr (GPtrArray) windows = g_ptr_array_new_with_free_func (g_free);
 
   if (file == NULL) {
     g_set_error (
         error, MT3_ERROR, MT3_ERROR_IO, "%s: %s", path, sf_strerror (NULL));
     return NULL;
   }
-  if (info.channels != 1 || info.samplerate != (int) config->sample_rate ||
-      info.frames == 0) {
+  if (info.channels != 1 || info.samplerate != (int) config->sample_rate) {
     g_set_error (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED,
         "%s: %d channels at %d Hz; this benchmark reads mono at %u Hz", path,
         info.channels, info.samplerate, config->sample_rate);
     sf_close (file);
     return NULL;
   }
-  windows = g_ptr_array_new_with_free_func (g_free);
   take_windows (windows, windower, file);
   sf_close (file);
-  return windows;
+  if (windows->len > 0)
+    return g_steal_pointer (&windows);
+  g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT,
+      "%s: not one sample can be decoded", path);
+  return NULL;
 }
 
 gboolean

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * That mt3-bench sees when a window gives something else another time. What the
- * fake backend gives follows from a window's name and its number in the stream.
+ * That mt3-bench sees when a window gives something else another time, and
+ * refuses what it cannot measure. What the fake backend gives follows from a
+ * window's name and its number in the stream.
  */
 #include <check.h>
+#include <glib/gstdio.h>
+#include <sndfile.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "../check/engine/fake-backend.h"
 #include "bulk.h"
@@ -64,11 +69,56 @@ START_TEST (test_windows_that_come_again_in_a_run_are_compared)
 }
 END_TEST
 
+static const Mt3Config config = {
+    .sample_rate = 16000, .hop_length = 128, .window_frames = 256};
+static gchar *folder, *clip;
+
+/* A clip of less than one window. */
+static void
+set_up (void)
+{
+  SF_INFO info = {.samplerate = 16000,
+      .channels = 1,
+      .format = SF_FORMAT_FLAC | SF_FORMAT_PCM_16};
+  gfloat samples[1000] = {0.5f, -0.5f};
+  SNDFILE *file;
+
+  folder = g_dir_make_tmp ("mt3-check-XXXXXX", NULL);
+  clip = g_build_filename (folder, "clip.flac", NULL);
+  file = sf_open (clip, SFM_WRITE, &info);
+  ck_assert_ptr_nonnull (file);
+  ck_assert_int_eq (sf_write_float (file, samples, 1000), 1000);
+  sf_close (file);
+}
+
+static void
+tear_down (void)
+{
+  g_unlink (clip);
+  ck_assert_int_eq (g_rmdir (folder), 0);
+  g_clear_pointer (&clip, g_free);
+  g_clear_pointer (&folder, g_free);
+}
+
+/* Its head says how much there is, and no more follows. */
+START_TEST (test_a_clip_that_cannot_be_decoded_is_an_error_that_names_it)
+{
+  g_autoptr (GPtrArray) whole = clip_read (clip, &config, NULL);
+  g_autoptr (GError) error = NULL;
+
+  ck_assert_uint_eq (whole->len, 1);
+  ck_assert_int_eq (truncate (clip, 120), 0);
+  ck_assert_ptr_null (clip_read (clip, &config, &error));
+  ck_assert_ptr_nonnull (strstr (error->message, clip));
+  ck_assert_ptr_nonnull (strstr (error->message, "can be decoded"));
+}
+END_TEST
+
 int
 main (void)
 {
   Suite *suite = suite_create ("bulk");
-  TCase *tcase = tcase_create ("bulk");
+  TCase *tcase = tcase_create ("bulk"), *clips = tcase_create ("clips");
   SRunner *runner = srunner_create (suite);
   gint failed;
 
@@ -77,6 +127,10 @@ main (void)
       test_windows_that_another_run_gives_otherwise_are_counted, 0,
       G_N_ELEMENTS (cases));
   tcase_add_test (tcase, test_windows_that_come_again_in_a_run_are_compared);
+  suite_add_tcase (suite, clips);
+  tcase_add_checked_fixture (clips, set_up, tear_down);
+  tcase_add_test (
+      clips, test_a_clip_that_cannot_be_decoded_is_an_error_that_names_it);
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);
