@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <json-glib/json-glib.h>
+
 #include "windows/windower.h"
 
 G_BEGIN_DECLS
@@ -20,6 +22,10 @@ gboolean clip_write_wav (const GPtrArray *windows, const Mt3Config *config,
 /* A copy of @window as the @index-th of a stream. */
 Mt3Window *clip_copy_window (const Mt3Window *window, const Mt3Config *config,
     guint64 index, gboolean last);
+
+/* The array of that name in a file's JSON object, or NULL and an error. */
+JsonArray *golden_read_array (
+    const gchar *path, const gchar *name, GError **error);
 
 /* Reads a tokens.json ({"segments": [[start, [token, ...]], ...]}). Elements:
  * GArray of guint16. */

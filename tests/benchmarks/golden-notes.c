@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "golden-notes.h"
 
-#include <json-glib/json-glib.h>
 #include <math.h>
 #include <string.h>
+
+#include "clip.h"
 
 #define STEPS_PER_SECOND 100
 
@@ -33,14 +34,11 @@ time_step (gdouble seconds)
 GArray *
 golden_notes_read (const gchar *path, GError **error)
 {
-  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (JsonArray) all = golden_read_array (path, "notes", error);
   GArray *notes;
-  JsonArray *all;
 
-  if (!json_parser_load_from_file (parser, path, error))
+  if (all == NULL)
     return NULL;
-  all = json_object_get_array_member (
-      json_node_get_object (json_parser_get_root (parser)), "notes");
   notes = g_array_new (FALSE, FALSE, sizeof (GoldenNote));
   for (guint i = 0; i < json_array_get_length (all); i++) {
     JsonArray *one = json_array_get_array_element (all, i);

@@ -71,7 +71,7 @@ END_TEST
 
 static const Mt3Config config = {
     .sample_rate = 16000, .hop_length = 128, .window_frames = 256};
-static gchar *folder, *clip;
+static gchar *folder, *clip, *golden;
 
 /* A clip of less than one window. */
 static void
@@ -85,6 +85,7 @@ set_up (void)
 
   folder = g_dir_make_tmp ("mt3-check-XXXXXX", NULL);
   clip = g_build_filename (folder, "clip.flac", NULL);
+  golden = g_build_filename (folder, "golden.json", NULL);
   file = sf_open (clip, SFM_WRITE, &info);
   ck_assert_ptr_nonnull (file);
   ck_assert_int_eq (sf_write_float (file, samples, 1000), 1000);
@@ -95,7 +96,9 @@ static void
 tear_down (void)
 {
   g_unlink (clip);
+  g_unlink (golden);
   ck_assert_int_eq (g_rmdir (folder), 0);
+  g_clear_pointer (&golden, g_free);
   g_clear_pointer (&clip, g_free);
   g_clear_pointer (&folder, g_free);
 }
@@ -111,6 +114,34 @@ START_TEST (test_a_clip_that_cannot_be_decoded_is_an_error_that_names_it)
   ck_assert_ptr_null (clip_read (clip, &config, &error));
   ck_assert_ptr_nonnull (strstr (error->message, clip));
   ck_assert_ptr_nonnull (strstr (error->message, "can be decoded"));
+}
+END_TEST
+
+static const gchar *const no_tokens[] = {
+    "[]", "{}", "{\"notes\": []}", "{\"segments\": 1}"};
+
+START_TEST (test_golden_tokens_that_are_not_there_are_an_error)
+{
+  g_autoptr (GError) error = NULL;
+
+  ck_assert (g_file_set_contents (golden, no_tokens[_i], -1, NULL));
+  ck_assert_ptr_null (golden_read (golden, &error));
+  ck_assert_ptr_nonnull (strstr (error->message, golden));
+  ck_assert_ptr_nonnull (strstr (error->message, "array \"segments\""));
+}
+END_TEST
+
+START_TEST (test_golden_tokens_are_read)
+{
+  g_autoptr (GPtrArray) segments = NULL;
+  const guint16 tokens[] = {7, 8};
+
+  ck_assert (g_file_set_contents (
+      golden, "{\"segments\": [[0.0, []], [2.048, [7, 8]]]}", -1, NULL));
+  segments = golden_read (golden, NULL);
+  ck_assert_uint_eq (segments->len, 2);
+  ck_assert (golden_matches (segments, 0, tokens, 0));
+  ck_assert (golden_matches (segments, 1, tokens, 2));
 }
 END_TEST
 
@@ -131,6 +162,10 @@ main (void)
   tcase_add_checked_fixture (clips, set_up, tear_down);
   tcase_add_test (
       clips, test_a_clip_that_cannot_be_decoded_is_an_error_that_names_it);
+  tcase_add_loop_test (clips,
+      test_golden_tokens_that_are_not_there_are_an_error, 0,
+      G_N_ELEMENTS (no_tokens));
+  tcase_add_test (clips, test_golden_tokens_are_read);
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);
