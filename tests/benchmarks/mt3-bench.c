@@ -45,7 +45,7 @@ static const GOptionEntry entries[] = {
         "scalar, avx2, avx512 or avx512bf16 (default: the best)", "NAME"},
     {"runs", 'r', 0, G_OPTION_ARG_INT, &n_runs, "Report the median of N runs",
         "N"},
-    {"window", 'w', 0, G_OPTION_ARG_INT, &window, "Only the I-th window", "I"},
+    {"window", 'w', 0, G_OPTION_ARG_INT, &window, "Only window I, from 0", "I"},
     {"queue", 'q', 0, G_OPTION_ARG_INT, &queue,
         "Repeat the clip until there are N windows", "N"},
     {"streams", 's', 0, G_OPTION_ARG_INT, &n_streams,
@@ -116,6 +116,26 @@ parse_engine_options (Mt3EngineOptions *options, GError **error)
   return TRUE;
 }
 
+/* What would be left out in silence. */
+static gboolean
+check_combination (const Mt3EngineOptions *options, GError **error)
+{
+  const gchar *reason = NULL;
+
+  if (window < -1)
+    reason = "--window counts from 0; -1 is all of them";
+  else if (stages && options->device == MT3_DEVICE_CUDA)
+    reason = "--stages is of the CPU backend; leave out --device=cuda";
+  else if (stages && n_streams > 0)
+    reason = "--stages is without the engine, which --streams need";
+  else if (golden_file != NULL && n_streams > 0)
+    reason = "--golden cannot be compared with --streams";
+  if (reason != NULL)
+    g_set_error_literal (
+        error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, reason);
+  return reason == NULL;
+}
+
 /* Windows before the same ones come again. */
 static guint period;
 
@@ -126,7 +146,7 @@ select_windows (
     GPtrArray **windows, GPtrArray **golden, const Mt3Config *config)
 {
   GPtrArray *all = *windows, *all_golden = *golden;
-  guint first = window >= 0 ? MIN ((guint) window, all->len - 1) : 0;
+  guint first = MAX (window, 0);
   guint n;
 
   period = window >= 0 ? 1 : all->len;
@@ -233,6 +253,12 @@ load_clip (const Mt3Config *config, GPtrArray **windows, GPtrArray **golden,
   *windows = clip_read (clips[0], config, error);
   if (*windows == NULL)
     return FALSE;
+  if (window >= (gint) (*windows)->len) {
+    g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+        "--window=%d: the windows of %s are 0 to %u", window, clips[0],
+        (*windows)->len - 1);
+    return FALSE;
+  }
   if (golden_file != NULL &&
       (*golden = golden_read (golden_file, error)) == NULL)
     return FALSE;
@@ -362,6 +388,7 @@ main (int argc, char **argv)
   g_option_context_add_main_entries (context, entries, NULL);
   done = g_option_context_parse (context, &argc, &argv, &error) &&
          parse_engine_options (&options, &error) &&
+         check_combination (&options, &error) &&
          (stages ? bench_stages : bench_engine) (&options, report, &error) &&
          (json_file == NULL || report_save (report, json_file, &error));
   if (!done)

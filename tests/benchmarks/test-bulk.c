@@ -3,12 +3,14 @@
  * That mt3-bench sees when a window gives something else another time, and
  * refuses what it cannot measure. What the fake backend gives follows from a
  * window's name and its number in the stream.
+ * Usage: test-bulk MT3-BENCH
  */
 #include <check.h>
 #include <glib/gstdio.h>
 #include <sndfile.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../check/engine/fake-backend.h"
@@ -145,14 +147,57 @@ START_TEST (test_golden_tokens_are_read)
 }
 END_TEST
 
+static const gchar *program;
+
+static const struct {
+  const gchar *options[3];
+  const gchar *message;
+} refused[] = {
+    {{"--stages", "-d", "cuda"}, "leave out --device=cuda"},
+    {{"--stages", "--streams=1"}, "--stages is without the engine"},
+    {{"--streams=1", "--golden", "golden.json"}, "with --streams"},
+    {{"--window=-2"}, "--window counts from 0"},
+    {{"-d", "cpu", "--window=1"}, "clip.flac are 0 to 0"},
+    {{"--stages", "--window=1"}, "clip.flac are 0 to 0"},
+};
+
+START_TEST (test_options_that_would_be_ignored_are_refused)
+{
+  const gchar *const *options = refused[_i].options;
+  const gchar *const argv[] = {program, "--model", g_getenv ("MT3_TINY_MODEL"),
+      clip, options[0], options[1], options[2], NULL};
+  g_autofree gchar *err = NULL;
+  int status;
+
+  ck_assert (g_spawn_sync (NULL, (gchar **) argv, NULL,
+      G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &err, &status, NULL));
+  ck_assert (WIFEXITED (status));
+  ck_assert_int_eq (WEXITSTATUS (status), EXIT_FAILURE);
+  ck_assert_msg (strstr (err, refused[_i].message) != NULL, "%s", err);
+}
+END_TEST
+
+START_TEST (test_a_window_of_the_clip_is_measured)
+{
+  const gchar *const argv[] = {program, "--model", g_getenv ("MT3_TINY_MODEL"),
+      clip, "--stages", "--runs=1", "--window=0", NULL};
+  int status;
+
+  ck_assert (g_spawn_sync (NULL, (gchar **) argv, NULL,
+      G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, NULL, &status, NULL));
+  ck_assert_int_eq (status, 0);
+}
+END_TEST
+
 int
-main (void)
+main (int argc, char **argv)
 {
   Suite *suite = suite_create ("bulk");
   TCase *tcase = tcase_create ("bulk"), *clips = tcase_create ("clips");
   SRunner *runner = srunner_create (suite);
   gint failed;
 
+  program = argv[1];
   suite_add_tcase (suite, tcase);
   tcase_add_loop_test (tcase,
       test_windows_that_another_run_gives_otherwise_are_counted, 0,
@@ -166,6 +211,9 @@ main (void)
       test_golden_tokens_that_are_not_there_are_an_error, 0,
       G_N_ELEMENTS (no_tokens));
   tcase_add_test (clips, test_golden_tokens_are_read);
+  tcase_add_loop_test (clips, test_options_that_would_be_ignored_are_refused, 0,
+      G_N_ELEMENTS (refused));
+  tcase_add_test (clips, test_a_window_of_the_clip_is_measured);
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);
