@@ -20,7 +20,7 @@ try:
     import gi
     gi.require_version('Gst', '1.0')
     from gi.repository import GLib, GObject, Gst
-    from find_plugin import init_gstreamer
+    from find_plugin import describe_error, init_gstreamer, set_properties
 except (ImportError, ValueError) as error:
     sys.exit(f'transcribe-folder.py: {error}. On Debian: apt-get install '
              'python3-gi gir1.2-gstreamer-1.0.')
@@ -38,8 +38,7 @@ def is_media(path):
 
 def make_transcriber(settings):
     element = Gst.ElementFactory.make('mt3transcribe')
-    for name, value in settings.items():
-        Gst.util_set_object_arg(element, name, value)
+    set_properties(element, settings.items())
     return element
 
 
@@ -54,9 +53,8 @@ def open_model(settings):
             Gst.CLOCK_TIME_NONE, Gst.MessageType.ERROR |
             Gst.MessageType.PROGRESS)
         if message.type == Gst.MessageType.ERROR:
-            error, details = message.parse_error()
             element.set_state(Gst.State.NULL)
-            sys.exit(f'transcribe-folder.py: {error.message}\n{details}')
+            sys.exit(f'transcribe-folder.py: {describe_error(message)}')
         if message.parse_progress()[0] == Gst.ProgressType.COMPLETE:
             return element
 
@@ -72,9 +70,7 @@ class Job:
         # As URIs, since not every name of a file is text.
         for name, path in (('source', source), ('sink', self.part)):
             self.pipeline.get_by_name(name).set_uri(path.absolute().as_uri())
-        for name, value in settings.items():
-            Gst.util_set_object_arg(
-                self.pipeline.get_by_name('mt3'), name, value)
+        set_properties(self.pipeline.get_by_name('mt3'), settings.items())
 
     def start(self):
         bus = self.pipeline.get_bus()
@@ -90,7 +86,7 @@ class Job:
         if message.type == Gst.MessageType.EOS:
             self.finish()
         elif message.type == Gst.MessageType.ERROR:
-            self.finish(message.parse_error()[0].message)
+            self.finish(describe_error(message))
 
     def stop(self):
         bus = self.pipeline.get_bus()
@@ -192,8 +188,10 @@ def parse_arguments():
         properties.add_argument(f'--{name}', dest=name, metavar='VALUE',
                                 help=spec.blurb.replace('%', '%%'))
     args = parser.parse_args()
-    return args, {name: value for name, value in vars(args).items()
-                  if name in specs and value is not None}
+    settings = {name: value for name, value in vars(args).items()
+                if name in specs and value is not None}
+    make_transcriber(settings)  # ends with a complaint if it cannot
+    return args, settings
 
 
 def main():

@@ -74,9 +74,11 @@ def read_json_notes(path):
 def transcribe(folder, clips, options):
     """Transcribes the folder in one process; returns the notes of each clip."""
     with tempfile.TemporaryDirectory() as work:
-        subprocess.run(
+        result = subprocess.run(
             [sys.executable, ROOT / 'pipelines' / 'transcribe-folder.py',
-             *options, folder, work], check=True)
+             *options, folder, work])
+        if result.returncode != 0:
+            sys.exit(result.returncode)
         return [read_notes(Path(work) / clip.relative_to(folder) / 'audio.mid')
                 for clip in clips]
 

@@ -202,6 +202,15 @@ class TranscribeFolder(Recipe):
         self.assertIn('b.flac', answer)
         self.assertNotIn('a.flac', answer)
 
+    def test_refuses_settings_that_cannot_be(self):
+        self.make_audio('in/a.flac')
+        for setting in ('--device=toaster', '--temperature=0,5',
+                        '--batch-size=lots', '--velocity=200'):
+            with self.subTest(setting):
+                self.assertIn('cannot be', self.run_recipe(
+                    'transcribe-folder.py', 'in', 'out', setting, code=2))
+        self.assertNothingLeft('in/a.flac')
+
     def test_refuses_two_inputs_for_one_output(self):
         self.make_audio('in/a.flac')
         (self.dir / 'in/a.mp3').write_text('')
