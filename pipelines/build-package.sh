@@ -7,7 +7,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-[[ $# -eq 1 && $1 != -* ]] || usage_and_exit
+[[ $# -eq 1 && $1 != -* ]] || usage_and_exit "$@"
 mkdir -p "$1"
 output=$(cd "$1" && pwd)
 "$mt3_root/pipelines/install-packages.sh" build package

@@ -9,7 +9,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-[[ ($# -eq 1 || $# -eq 2) && $1 != -* ]] || usage_and_exit
+[[ ($# -eq 1 || $# -eq 2) && $1 != -* ]] || usage_and_exit "$@"
 model=$1
 output=${2:-${XDG_DATA_HOME:-$HOME/.local/share}/gst-mt3/model.safetensors}
 [[ -e $model ]] || fail "there is no file or folder $model"

@@ -1,11 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""usage: demo-piece.py OUTPUT.mid
-
-Writes the demo piece: ten bars for piano, cello, flute and drums, made
+"""Writes the demo piece: ten bars for piano, cello, flute and drums, made
 for this project. The music is dedicated to the public domain (CC0 1.0).
 """
-import sys
+import argparse
 
 import mido
 
@@ -90,8 +88,10 @@ def write_part(name, channel, program, notes):
 
 
 def main():
-    if len(sys.argv) != 2 or sys.argv[1].startswith('-'):
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('output', metavar='OUTPUT.mid')
+    args = parser.parse_args()
     conductor = mido.MidiTrack(
         [mido.MetaMessage('track_name', name='Demo piece'),
          mido.MetaMessage('set_tempo', tempo=TEMPO)])
@@ -99,7 +99,7 @@ def main():
     midi.tracks = [conductor] + [
         write_part(name, channel, program, notes())
         for name, channel, program, notes in PARTS]
-    midi.save(sys.argv[1])
+    midi.save(args.output)
 
 
 if __name__ == '__main__':

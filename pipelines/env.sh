@@ -10,10 +10,19 @@ export PATH="$mt3_build/ext/mt3/tools:$PATH"
 # The model of this tree, behind all that are installed.
 export XDG_DATA_DIRS="${XDG_DATA_DIRS:-/usr/local/share:/usr/share}:$mt3_root/ext/mt3/data"
 
-# usage: usage_and_exit: prints the comment at the head of the running script
-usage_and_exit () {
+# Prints the comment at the head of the running script.
+usage () {
   awk 'NR > 2 && /^#/ { sub(/^# ?/, ""); print; next } NR > 2 { exit }' "$0"
-  exit "${1:-2}"
+}
+
+# usage: usage_and_exit "$@": whoever asked for it gets it as an answer, and
+# whoever was wrong as a complaint
+usage_and_exit () {
+  case ${1:-} in
+    -h | --help) usage; exit 0 ;;
+  esac
+  usage >&2
+  exit 2
 }
 
 fail () {

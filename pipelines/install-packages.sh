@@ -6,21 +6,19 @@
 # there yet, as root or through sudo.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+packages=$mt3_root/pipelines/packages.txt
 
 packages_of () {
   awk -v group="[$1]" '/^\[/ { found = $0 == group; next }
-    found && NF && !/^#/ { print $1 }' "$here/packages.txt"
+    found && NF && !/^#/ { print $1 }' "$packages"
 }
 
 is_installed () {
   [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
 
-if [[ $# -eq 0 || $1 == -* ]]; then
-  sed -n '3,6s/^# \?//p' "${BASH_SOURCE[0]}"
-  exit 2
-fi
+[[ $# -ge 1 && $1 != -* ]] || usage_and_exit "$@"
 
 missing=()
 for group in "$@"; do

@@ -14,7 +14,7 @@ set -euo pipefail
 folder=$(dirname "${BASH_SOURCE[0]}")
 source "$folder/env.sh"
 
-[[ $# -ge 3 ]] || usage_and_exit
+[[ $# -ge 3 ]] || usage_and_exit "$@"
 instruments=$1
 shift
 

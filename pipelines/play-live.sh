@@ -10,7 +10,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-[[ $# -ge 1 && $1 != -* ]] || usage_and_exit
+[[ $# -ge 1 && $1 != -* ]] || usage_and_exit "$@"
 source=$1
 shift
 font=${SOUNDFONT:-/usr/share/sounds/sf2/FluidR3_GM.sf2}

@@ -7,7 +7,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-[[ ($# -eq 1 || $# -eq 2) && $1 != -* ]] || usage_and_exit
+[[ ($# -eq 1 || $# -eq 2) && $1 != -* ]] || usage_and_exit "$@"
 [[ -f $1 ]] || fail "there is no file $1"
 font=${SOUNDFONT:-/usr/share/sounds/sf2/FluidR3_GM.sf2}
 [[ -f $font ]] || fail "there is no sound font $font; run pipelines/install-packages.sh demo"

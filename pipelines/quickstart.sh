@@ -29,7 +29,7 @@ render_demo () {
   "$mt3_root/pipelines/play-midi.sh" "$folder/piece.mid" "$audio"
 }
 
-[[ $# -le 2 && ${1:-} != -* ]] || usage_and_exit
+[[ $# -le 2 && ${1:-} != -* ]] || usage_and_exit "$@"
 audio=${1:-}
 name=${audio##*/}
 output=${2:-${audio%"$name"}${name%.*}.mid}

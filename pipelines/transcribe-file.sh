@@ -10,7 +10,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-[[ $# -ge 2 ]] || usage_and_exit
+[[ $# -ge 2 ]] || usage_and_exit "$@"
 input=$1 output=$2
 shift 2
 [[ -f $input ]] || fail "there is no file $input"

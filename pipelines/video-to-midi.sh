@@ -7,7 +7,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-[[ ($# -eq 2 || $# -eq 3) && $1 != -* ]] || usage_and_exit
+[[ ($# -eq 2 || $# -eq 3) && $1 != -* ]] || usage_and_exit "$@"
 video=$1 output=$2 track=${3:-0}
 [[ -f $video ]] || fail "there is no file $video"
 [[ $track =~ ^[0-9]+$ ]] || fail "TRACK is a number from 0, not $track"

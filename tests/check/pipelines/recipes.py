@@ -28,14 +28,20 @@ class Recipe(unittest.TestCase):
         self.env = {**os.environ, 'GST_MT3_MODEL': MODEL,
                     'GST_REGISTRY': str(self.dir / 'registry.bin')}
 
-    def run_recipe(self, name, *args, code=0):
+    def run_apart(self, name, *args, code=0, stderr=subprocess.PIPE):
+        """Returns what it wrote to stdout and to stderr."""
         interpreter = [sys.executable] if name.endswith('.py') else []
         result = subprocess.run(
             [*interpreter, PIPELINES / name, *args], cwd=self.dir,
             env=self.env, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.assertEqual(result.returncode, code, result.stdout)
-        return result.stdout
+            stdout=subprocess.PIPE, stderr=stderr)
+        self.assertEqual(result.returncode, code,
+                         (result.stdout, result.stderr))
+        return result.stdout, result.stderr
+
+    def run_recipe(self, name, *args, code=0):
+        return self.run_apart(name, *args, code=code,
+                              stderr=subprocess.STDOUT)[0]
 
     def launch(self, *description):
         subprocess.run(['gst-launch-1.0', '-q', *' '.join(
@@ -64,24 +70,26 @@ class Usage(Recipe):
         for script in ('transcribe-file.sh', 'only-instruments.sh',
                        'video-to-midi.sh',
                        'play-midi.sh', 'play-live.sh', 'convert-model.sh',
-                       'install-packages.sh', 'piano-roll.py',
+                       'install-packages.sh', 'build-package.sh',
+                       'notes-jsonl', 'demo-piece.py', 'piano-roll.py',
                        'transcribe-folder.py'):
             with self.subTest(script):
-                self.assertIn(f'usage: {script}',
-                              self.run_recipe(script, code=2))
+                answer, complaint = self.run_apart(script, code=2)
+                self.assertEqual(answer, '')
+                self.assertIn(f'usage: {script}', complaint)
 
     def test_every_script_explains_itself_when_asked(self):
-        for script, code in (
-                ('transcribe-file.sh', 2), ('only-instruments.sh', 2),
-                ('video-to-midi.sh', 2), ('play-midi.sh', 2),
-                ('play-live.sh', 2), ('convert-model.sh', 2),
-                ('install-packages.sh', 2), ('build-package.sh', 2),
-                ('quickstart.sh', 2), ('demo-piece.py', 1),
-                ('piano-roll.py', 0), ('transcribe-folder.py', 0),
-                ('live-monitor.py', 0)):
-            with self.subTest(script):
-                self.assertIn(f'usage: {script}',
-                              self.run_recipe(script, '--help', code=code))
+        for script in ('transcribe-file.sh', 'only-instruments.sh',
+                       'video-to-midi.sh', 'play-midi.sh', 'play-live.sh',
+                       'convert-model.sh', 'install-packages.sh',
+                       'build-package.sh', 'quickstart.sh', 'demo-piece.py',
+                       'piano-roll.py', 'transcribe-folder.py',
+                       'live-monitor.py'):
+            for option in ('-h', '--help'):
+                with self.subTest(script, option=option):
+                    answer, complaint = self.run_apart(script, option)
+                    self.assertIn(f'usage: {script}', answer)
+                    self.assertEqual(complaint, '')
 
 
 class TranscribeFile(Recipe):
