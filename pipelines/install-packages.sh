@@ -20,6 +20,12 @@ is_installed () {
 
 [[ $# -ge 1 && $1 != -* ]] || usage_and_exit "$@"
 
+for group in "$@"; do
+  [[ $(packages_of "$group") ]] ||
+    fail "there is no group $group, only" \
+      $(sed -n 's/^\[\(.*\)\]$/\1/p' "$packages")
+done
+
 missing=()
 for group in "$@"; do
   for package in $(packages_of "$group"); do

@@ -92,6 +92,17 @@ class Usage(Recipe):
                     self.assertEqual(complaint, '')
 
 
+class InstallPackages(Recipe):
+    def test_names_the_groups_where_one_is_unknown(self):
+        for group in ('nonesuch', 'run recipes', ''):
+            with self.subTest(group):
+                answer, complaint = self.run_apart(
+                    'install-packages.sh', group, code=1)
+                self.assertEqual(answer, '')
+                self.assertIn(f'there is no group {group}, only', complaint)
+                self.assertIn('build run recipes', complaint)
+
+
 class TranscribeFile(Recipe):
     def test_writes_a_midi_file(self):
         self.make_audio('a.flac')
