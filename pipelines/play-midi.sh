@@ -13,7 +13,13 @@ font=${SOUNDFONT:-/usr/share/sounds/sf2/FluidR3_GM.sf2}
 [[ -f $font ]] || fail "there is no sound font $font; run pipelines/install-packages.sh demo"
 
 if [[ $# -eq 2 ]]; then
-  fluidsynth -n -i -q -g 0.6 -r 44100 -F "$2" "$font" "$1"
+  { : >"$2"; } 2>/dev/null || fail "cannot write $2"
+  # Its exit status is 0 where it could not write, too.
+  if ! fluidsynth -n -i -q -g 0.6 -r 44100 -F "$2" "$font" "$1" ||
+    [[ ! -s $2 ]]; then
+    [[ ! -f $2 ]] || rm "$2"
+    fail "fluidsynth cannot render $1 to $2"
+  fi
 else
   gst-launch-1.0 filesrc "location=$1" ! midiparse ! \
     fluiddec "soundfont=$font" ! audioconvert ! audioresample ! autoaudiosink

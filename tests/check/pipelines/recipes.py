@@ -363,6 +363,13 @@ class DemoPiece(Recipe):
             self.assertGreater(audio.getnframes() / audio.getframerate(), 24)
             self.assertTrue(any(audio.readframes(44100)))
 
+    def test_says_where_its_sound_cannot_be_written(self):
+        (self.dir / 'folder').mkdir()
+        for name in ('/nonexistent/demo.wav', 'folder'):
+            with self.subTest(name):
+                self.assertIn(f'cannot write {name}', self.run_recipe(
+                    'play-midi.sh', 'demo.mid', name, code=1))
+
     def test_draws_as_a_piano_roll(self):
         from PIL import Image
         self.run_recipe('piano-roll.py', 'demo.mid', 'demo.png')
@@ -370,6 +377,14 @@ class DemoPiece(Recipe):
             colours = {colour for _, colour in picture.getcolors(10000)}
         self.assertGreaterEqual(colours, {
             (0x3b, 0x78, 0xc2), (0xd4, 0x77, 0x2c), (0x3f, 0x9a, 0x57)})
+
+
+class PlayMidi(Recipe):
+    def test_leaves_no_output_for_what_is_not_midi(self):
+        (self.dir / 'a.mid').write_text('no MIDI at all')
+        self.assertIn('cannot render a.mid', self.run_recipe(
+            'play-midi.sh', 'a.mid', 'a.wav', code=1))
+        self.assertNothingLeft('a.mid')
 
 
 class PianoRoll(Recipe):
