@@ -128,6 +128,12 @@ class NotesJsonl(Application):
                 self.assertIn('mt3-notes-jsonl: ', errors)
                 self.assertIn(words, errors)
 
+    def test_says_how_to_build_it(self):
+        _, errors = self.print_notes('a.flac', code=1,
+                                     MT3_BUILD_DIR='/nonexistent')
+        self.assertIn('mt3-notes-jsonl is not built in /nonexistent', errors)
+        self.assertIn('ninja -C build', errors)
+
     def test_says_that_the_disk_is_full(self):
         self.make_audio('a.flac', 20)
         with open('/dev/full', 'w') as full:
