@@ -39,3 +39,24 @@ require_plugin () {
 only_progress () {
   sed -nu 's/^Progress: (transcribe) //p'
 }
+
+# usage: transcribe FILE TRACK ARGUMENT...: gst-launch-1.0 of the arguments. Of
+# a file without sound or without such a track it says so; GStreamer does not.
+transcribe () {
+  local file=$1 track=$2 errors said code=0
+  errors=$(mktemp)
+  gst-launch-1.0 "${@:3}" 2>"$errors" | only_progress || code=$?
+  said=$(<"$errors")
+  rm "$errors"
+  # decodebin lists what it did not decode: without sound, the pictures alone.
+  if [[ $code -ne 0 && $said == *'Missing decoder: '*' width='* &&
+    ! $said =~ 'Missing decoder: '[^$'\n']*'(audio/' ]]; then
+    fail "there is no sound in $file"
+  fi
+  if [[ $code -ne 0 && ($said == *'failed delayed linking'* ||
+    $said == *'reason not-linked'*) && $said != *'Missing decoder: '* ]]; then
+    fail "there is no audio track $track in $file; the first is 0"
+  fi
+  [[ -z $said ]] || echo "$said" >&2
+  return "$code"
+}

@@ -18,8 +18,7 @@ require_plugin
 
 part=$(dirname "$output")/.$(basename "$output").part
 trap 'rm -f "$part"' EXIT
-gst-launch-1.0 filesrc "location=$input" ! \
+transcribe "$input" 0 filesrc "location=$input" ! \
   decodebin caps=audio/x-raw expose-all-streams=false ! \
-  mt3transcribe "$@" ! filesink "location=$part" |
-  only_progress
+  mt3transcribe "$@" ! filesink "location=$part"
 mv "$part" "$output"

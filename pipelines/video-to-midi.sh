@@ -15,8 +15,8 @@ require_plugin
 
 part=$(dirname "$output")/.$(basename "$output").part
 trap 'rm -f "$part"' EXIT
-gst-launch-1.0 filesrc "location=$video" ! \
+transcribe "$video" "$track" filesrc "location=$video" ! \
   decodebin name=decoder caps=audio/x-raw expose-all-streams=false \
   decoder."src_$track" ! queue ! mt3transcribe ! \
-  filesink "location=$part" | only_progress
+  filesink "location=$part"
 mv "$part" "$output"

@@ -254,9 +254,31 @@ class VideoToMidi(Recipe):
         self.assertNotEqual((self.dir / '0.mid').read_bytes(),
                             (self.dir / '1.mid').read_bytes())
 
-    def test_leaves_no_output_for_a_track_that_is_not_there(self):
-        self.run_recipe('video-to-midi.sh', 'v.mkv', 'a.mid', '2', code=1)
+    def test_says_which_track_is_not_there(self):
+        for track in ('2', '17'):
+            with self.subTest(track):
+                self.assertEqual(
+                    self.run_recipe('video-to-midi.sh', 'v.mkv', 'a.mid',
+                                    track, code=1),
+                    f'video-to-midi.sh: there is no audio track {track} in '
+                    'v.mkv; the first is 0\n')
         self.assertNothingLeft('v.mkv')
+
+    def test_says_that_there_is_no_sound(self):
+        self.launch('videotestsrc num-buffers=5 ! jpegenc ! matroskamux !',
+                    'filesink location=mute.mkv')
+        for script in ('video-to-midi.sh', 'transcribe-file.sh'):
+            with self.subTest(script):
+                self.assertEqual(
+                    self.run_recipe(script, 'mute.mkv', 'a.mid', code=1),
+                    f'{script}: there is no sound in mute.mkv\n')
+        self.assertNothingLeft('v.mkv', 'mute.mkv')
+
+    def test_names_the_decoder_that_is_missing(self):
+        self.env['GST_PLUGIN_FEATURE_RANK'] = 'flacdec:NONE,avdec_flac:NONE'
+        self.assertIn('Missing decoder: Free Lossless Audio Codec',
+                      self.run_recipe('video-to-midi.sh', 'v.mkv', 'a.mid',
+                                      code=1))
 
 
 class LiveMonitor(Recipe):
