@@ -7,10 +7,11 @@ OUTPUT/a/song.mid. A file appears only when it is complete; run the command
 again to go on where it stopped, or to try again what failed. All files share
 one model, and several are under way at a time so that the engine always has
 windows of audio to batch. A file that cannot be transcribed is reported and
-the others go on.
+the others go on. Files whose names are not those of audio or video are left
+out, and counted at the end. Folders that are links are entered, each folder
+once.
 """
 import argparse
-import mimetypes
 import signal
 import sys
 import time
@@ -20,20 +21,44 @@ try:
     import gi
     gi.require_version('Gst', '1.0')
     from gi.repository import GLib, GObject, Gst
+    from find_files import files_below
     from find_plugin import describe_error, init_gstreamer, set_properties
 except (ImportError, ValueError) as error:
     sys.exit(f'transcribe-folder.py: {error}. On Debian: apt-get install '
              'python3-gi gir1.2-gstreamer-1.0.')
+
+MAX_KINDS = 10  # named of what is left out
 
 PIPELINE = ('filesrc name=source ! decodebin caps=audio/x-raw '
             'expose-all-streams=false ! mt3transcribe name=mt3 ! '
             'filesink name=sink')
 
 
+# What GStreamer may decode. What the system thinks of names differs from one
+# to the next, leaves out many of these and takes in MIDI and playlists.
+SUFFIXES = frozenset('.' + name for name in (
+    'aac ac3 adts aif aifc aiff amr ape au awb caf dff dsf dts eac3 flac gsm '
+    'loas m4a m4b mka mlp mp1 mp2 mp3 mpc mpga oga ogg opus qcp ra rf64 shn '
+    'snd spx tta voc w64 wav weba wma wv '
+    '3g2 3gp asf avi dif dv f4v flv m2t m2ts m4v mk3d mkv mov mp4 mpe mpeg '
+    'mpg mts mxf nut ogm ogv ogx qt rm rmvb ts viv vob webm wmv').split())
+
+
 def is_media(path):
-    kind = mimetypes.guess_type(path.name)[0] or ''
-    return path.is_file() and kind.startswith(('audio/', 'video/')) \
-        and kind not in ('audio/midi', 'audio/mid')
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES and (suffix not in ('.ts', '.mts')
+                                   or is_transport_stream(path))
+
+
+def is_transport_stream(path):
+    """Rather than a text of the same suffix, such as TypeScript."""
+    try:
+        with path.open('rb') as file:
+            head = file.read(197)
+    except OSError:
+        return True  # to be reported
+    return any(head[at:at + 1] == head[at + packet:at + packet + 1] == b'G'
+               for at, packet in ((0, 188), (4, 192)))
 
 
 def make_transcriber(settings):
@@ -150,17 +175,23 @@ class Queue:
 
 
 def plan(folder, output, force):
-    """Pairs of input and output that are still to be done."""
+    """Pairs of input and output that are still to be done, and the files that
+    are neither."""
     if not folder.is_dir():
         sys.exit(f'transcribe-folder.py: {folder} is not a folder')
-    targets = {}
-    for source in sorted(filter(is_media, folder.rglob('*'))):
+    targets, others = {}, []
+    for source in sorted(files_below(folder)):
+        if not is_media(source):
+            others.append(source)
+            continue
         target = (output / source.relative_to(folder)).with_suffix('.mid')
         if target in targets:
             sys.exit(f'transcribe-folder.py: {source} and {targets[target]} '
                      f'would both become {target}; rename one')
         targets[target] = source
+    others = [path for path in others if path not in targets]
     if not targets:
+        report_others(others)
         sys.exit(f'transcribe-folder.py: no audio or video files in {folder}')
     work = [(source, target) for target, source in targets.items()
             if force or not target.exists()
@@ -168,7 +199,15 @@ def plan(folder, output, force):
     if len(work) < len(targets):
         print(f'{len(targets) - len(work)} of {len(targets)} files are done '
               'already (--force does them again)')
-    return work
+    return work, others
+
+
+def report_others(others):
+    if others:
+        kinds = ' '.join(sorted({path.suffix.lower() or path.name
+                                 for path in others})[:MAX_KINDS])
+        print('Left out, as their names are not those of audio or video: '
+              f'{len(others)} file{"s" * (len(others) > 1)} ({kinds})')
 
 
 def parse_arguments():
@@ -200,12 +239,13 @@ def main():
     sys.stdout.reconfigure(errors='backslashreplace')
     init_gstreamer()
     args, settings = parse_arguments()
-    queue = Queue(plan(args.input, args.output, args.force), settings,
-                  max(1, args.jobs))
+    work, others = plan(args.input, args.output, args.force)
+    queue = Queue(work, settings, max(1, args.jobs))
     try:
         queue.run()
     except KeyboardInterrupt:
         sys.exit(130)
+    report_others(others)
     if queue.failed:
         sys.exit(f'{len(queue.failed)} of {queue.total} files failed')
 

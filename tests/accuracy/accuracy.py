@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'pipelines'))
 try:
+    from find_files import files_below
     from metrics import score
     from midi_notes import read_notes
 except ImportError as error:
@@ -57,7 +58,8 @@ def kind_of(name):
 
 
 def find_clips(folder):
-    clips = sorted(path.parent for path in folder.rglob('ref.json'))
+    clips = sorted(path.parent for path in files_below(folder)
+                   if path.name == 'ref.json')
     if not clips:
         print(f'accuracy.py: no clips (folders with ref.json) in {folder}')
         sys.exit(SKIPPED)

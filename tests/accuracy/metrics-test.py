@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the scores mean, on notes that can be counted by hand."""
+import tempfile
 import unittest
+from pathlib import Path
 
-from accuracy import kind_of, summarise
+from accuracy import find_clips, kind_of, summarise
 from metrics import score
 
 PIANO, GUITAR, BASS_DRUM = 0, 24, 35
@@ -18,6 +20,18 @@ def drum(onset, pitch=BASS_DRUM):
 
 
 REFERENCE = [note(0.0), note(1.0), note(2.0, 64, GUITAR), drum(3.0)]
+
+
+class Clips(unittest.TestCase):
+    def test_are_found_behind_links(self):
+        with tempfile.TemporaryDirectory() as folder:
+            clip = Path(folder) / 'real' / 'clip'
+            clip.mkdir(parents=True)
+            (clip / 'ref.json').write_text('[]')
+            (Path(folder) / 'linked').mkdir()
+            link = Path(folder) / 'linked' / 'clip'
+            link.symlink_to(clip)
+            self.assertEqual(find_clips(link.parent), [link])
 
 
 class Scores(unittest.TestCase):

@@ -74,8 +74,8 @@ class Readme(unittest.TestCase):
         self.assertIn(f'list all {len(known)} ', section('Properties'))
 
     def test_every_recipe_is_named(self):
-        helpers = {'env.sh', 'find_plugin.py', 'midi_notes.py', 'packages.txt',
-                   'meson.build', 'install-packages.sh', 'build-package.sh',
+        helpers = {'env.sh', 'find_files.py', 'find_plugin.py', 'midi_notes.py',
+                   'packages.txt', 'meson.build', 'install-packages.sh', 'build-package.sh',
                    'notes-jsonl.c'}
         for path in (ROOT / 'pipelines').iterdir():
             if path.is_file() and path.name not in helpers:

@@ -230,6 +230,34 @@ class TranscribeFolder(Recipe):
                     'transcribe-folder.py', 'in', 'out', setting, code=2))
         self.assertNothingLeft('in/a.flac')
 
+    def test_takes_what_the_system_does_not_know_by_name(self):
+        names = ('a.mka', 'b.caf', 'c.APE', 'd.m2ts', 'e.opus', 'f.wv')
+        audio = self.make_audio('a.flac').read_bytes()
+        (self.dir / 'in').mkdir()
+        for name in (*names, 'notes.txt', 'cover.jpg', 'old.mid', 'code.ts'):
+            (self.dir / 'in' / name).write_bytes(
+                audio if name in names else b'text')
+        (self.dir / 'in/g.ts').write_bytes(b'G' + bytes(187) + b'G')
+        answer = self.run_recipe('transcribe-folder.py', 'in', 'out', code=1)
+        self.assertEqual({path.stem for path in (self.dir / 'out').iterdir()},
+                         set('abcdef'))
+        self.assertIn('g.ts: FAILED', answer)
+        self.assertIn('4 files (.jpg .mid .ts .txt)', answer)
+
+    def test_follows_links_but_not_in_circles(self):
+        self.make_audio('in/a.flac')
+        self.make_audio('other/b/c.flac')
+        for link, target in (('in/other', 'other'), ('in/again', 'other'),
+                             ('in/up', '.'), ('other/b/back', 'in'),
+                             ('in/here', 'in')):
+            (self.dir / link).symlink_to(self.dir / target)
+        answer = self.run_recipe('transcribe-folder.py', 'in', 'out')
+        self.assertEqual(
+            {str(path.relative_to(self.dir / 'out'))
+             for path in (self.dir / 'out').rglob('*.mid')},
+            {'a.mid', 'again/b/c.mid'})
+        self.assertNotIn('Left out', answer)
+
     def test_refuses_two_inputs_for_one_output(self):
         self.make_audio('in/a.flac')
         (self.dir / 'in/a.mp3').write_text('')
