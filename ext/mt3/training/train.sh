@@ -13,11 +13,31 @@
 # put them under ./build).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-run=${1:?where to write the run?}
+
+usage () {
+  sed -n '3,14s/^# \?//p' "${BASH_SOURCE[0]}"
+}
+
+fail () {
+  echo "train.sh: $*" >&2
+  exit 1
+}
+
+case ${1:-} in
+  -h | --help) usage; exit 0 ;;
+  '' | -*) usage >&2; exit 2 ;;
+esac
+run=$1
 shift
 data=${MT3_DATA:-training-data}
 bin=${MT3_TRAINING_BIN:-build/ext/mt3/training}
 export MT3_TRAINING_LIBRARY=${MT3_TRAINING_LIBRARY:-$bin/libmt3training.so}
+
+# Before a bank of gigabytes is rendered.
+[ -f "$data/corpus.npz" ] ||
+  fail "there is no $data/corpus.npz; gather.py writes it"
+python3 "$here/train.py" --help >/dev/null ||
+  fail 'train.py cannot start; it needs python3-torch and python3-numpy'
 
 # Every font has a bank of its own: fonts may arrive one by one.
 render() {

@@ -259,5 +259,34 @@ class EvaluationClips(unittest.TestCase):
         self.assertTrue(exclusions.sounds_held_out(piece, held_out))
 
 
+class TrainScript(unittest.TestCase):
+    def run_script(self, *args, **env):
+        with tempfile.TemporaryDirectory() as folder:
+            result = subprocess.run(
+                ['bash', ROOT / 'ext/mt3/training/train.sh', *args],
+                cwd=folder, env={**os.environ, **env}, text=True,
+                stdin=subprocess.DEVNULL, capture_output=True)
+            self.assertEqual(os.listdir(folder), [])
+        return result.returncode, result.stdout, result.stderr
+
+    def test_explains_itself(self):
+        for option in ('-h', '--help'):
+            code, answer, complaint = self.run_script(option)
+            self.assertEqual((code, complaint), (0, ''))
+            self.assertIn('train.sh RUN', answer)
+            self.assertIn('MT3_TRAINING_BIN', answer)
+
+    def test_says_how_it_is_used(self):
+        for args in ((), ('--minutes',)):
+            code, answer, complaint = self.run_script(*args)
+            self.assertEqual((code, answer), (2, ''))
+            self.assertIn('train.sh RUN', complaint)
+
+    def test_asks_for_the_corpus_before_it_renders(self):
+        code, _, complaint = self.run_script('run')
+        self.assertEqual(code, 1)
+        self.assertIn('there is no training-data/corpus.npz', complaint)
+
+
 if __name__ == '__main__':
     unittest.main(verbosity=2)
