@@ -40,8 +40,14 @@ only_progress () {
   sed -nu 's/^Progress: (transcribe) //p'
 }
 
+# A text as gst-launch-1.0 reads it.
+quote () {
+  echo "${1//\\/\\\\}"
+}
+
 # usage: transcribe FILE TRACK ARGUMENT...: gst-launch-1.0 of the arguments. Of
 # a file without sound or without such a track it says so; GStreamer does not.
+# Interrupted alone, gst-launch-1.0 ends as if all had gone well.
 transcribe () {
   local file=$1 track=$2 errors said code=0
   errors=$(mktemp)

@@ -14,11 +14,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 input=$1 output=$2
 shift 2
 [[ -f $input ]] || fail "there is no file $input"
+[[ ! -d $output ]] || fail "$output is a folder; name a file"
 require_plugin
 
 part=$(dirname "$output")/.$(basename "$output").part
 trap 'rm -f "$part"' EXIT
-transcribe "$input" 0 filesrc "location=$input" ! \
+transcribe "$input" 0 filesrc "location=$(quote "$input")" ! \
   decodebin caps=audio/x-raw expose-all-streams=false ! \
-  mt3transcribe "$@" ! filesink "location=$part"
-mv "$part" "$output"
+  mt3transcribe "$@" ! filesink "location=$(quote "$part")"
+[[ -s $part ]] || fail "interrupted"
+mv -T "$part" "$output"

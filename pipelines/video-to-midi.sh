@@ -10,13 +10,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 [[ ($# -eq 2 || $# -eq 3) && $1 != -* ]] || usage_and_exit "$@"
 video=$1 output=$2 track=${3:-0}
 [[ -f $video ]] || fail "there is no file $video"
+[[ ! -d $output ]] || fail "$output is a folder; name a file"
 [[ $track =~ ^[0-9]+$ ]] || fail "TRACK is a number from 0, not $track"
 require_plugin
 
 part=$(dirname "$output")/.$(basename "$output").part
 trap 'rm -f "$part"' EXIT
-transcribe "$video" "$track" filesrc "location=$video" ! \
+transcribe "$video" "$track" filesrc "location=$(quote "$video")" ! \
   decodebin name=decoder caps=audio/x-raw expose-all-streams=false \
   decoder."src_$track" ! queue ! mt3transcribe ! \
-  filesink "location=$part"
-mv "$part" "$output"
+  filesink "location=$(quote "$part")"
+[[ -s $part ]] || fail "interrupted"
+mv -T "$part" "$output"

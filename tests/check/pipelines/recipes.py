@@ -6,9 +6,11 @@ MT3_BUILD_DIR and MT3_TINY_MODEL come from meson.build. What the random model
 writes is noise; that it arrives whole is what counts here.
 """
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import wave
 from pathlib import Path
@@ -141,6 +143,37 @@ class TranscribeFile(Recipe):
         self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid',
                         f'model-file={MODEL}', 'device=cpu')
         self.assertIsMidi(self.dir / 'a.mid')
+
+    def test_reads_and_writes_odd_names(self):
+        for name in ('a b', "it's \"odd\"", 'back\\slash', 'ü!=(x)'):
+            with self.subTest(name):
+                self.make_audio('a.flac').rename(self.dir / f'{name}.flac')
+                self.run_recipe('transcribe-file.sh', f'{name}.flac',
+                                f'{name}.mid')
+                self.assertIsMidi(self.dir / f'{name}.mid')
+
+    def test_refuses_a_folder_as_output(self):
+        self.make_audio('a.flac')
+        self.assertIn('. is a folder', self.run_recipe(
+            'transcribe-file.sh', 'a.flac', '.', code=1))
+        self.assertNothingLeft('a.flac')
+
+    def test_keeps_the_old_output_when_interrupted(self):
+        self.make_audio('a.flac', 300)
+        (self.dir / 'a.mid').write_text('old')
+        # As in the background of a script, where Ctrl-C leaves bash alone.
+        running = subprocess.Popen(
+            [PIPELINES / 'transcribe-file.sh', 'a.flac', 'a.mid'],
+            cwd=self.dir, env=self.env, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        while not (self.dir / '.a.mid.part').exists():
+            self.assertIsNone(running.poll())
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGINT)
+        self.assertNotEqual(running.wait(), 0)
+        self.assertEqual((self.dir / 'a.mid').read_text(), 'old')
+        self.assertNothingLeft('a.flac', 'a.mid')
 
     def test_names_a_missing_input(self):
         self.assertIn('there is no file none.flac', self.run_recipe(
