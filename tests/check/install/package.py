@@ -54,9 +54,9 @@ class Folder(unittest.TestCase):
                 self.assertTrue((DEBIAN / f'{package}.install').exists())
 
     def test_the_recipe_says_how_it_is_used(self):
-        result = subprocess.run([RECIPE], text=True, stdout=subprocess.PIPE)
+        result = subprocess.run([RECIPE], text=True, stderr=subprocess.PIPE)
         self.assertEqual(result.returncode, 2)
-        self.assertIn('usage: build-package.sh', result.stdout)
+        self.assertIn('usage: build-package.sh', result.stderr)
 
 
 class Build(unittest.TestCase):
