@@ -279,7 +279,8 @@ void gst_mt3_transcribe_reset_notes (GstMt3Transcribe *self);
 void gst_mt3_transcribe_set_flushing (
     GstMt3Transcribe *self, gboolean flushing);
 
-/* Forgets the audio and the notes. Neither thread may run. */
+/* Forgets the audio and the notes. Neither thread may run.
+ * @new_stream: and what was told of the stream */
 void gst_mt3_transcribe_reset (GstMt3Transcribe *self, gboolean new_stream);
 
 /* transcribe-stats.c */

@@ -360,7 +360,7 @@ gst_mt3_transcribe_salvage (GstMt3Transcribe *self, GError *error)
 }
 
 /* Downstream refused; it says itself why if it is broken, but not if it is
- * missing or of another kind. */
+ * missing or of another kind. If it has enough, it still waits for EOS. */
 static GstFlowReturn
 gst_mt3_transcribe_report (GstMt3Transcribe *self, GstFlowReturn ret)
 {
