@@ -303,6 +303,7 @@ bench_engine (const Mt3EngineOptions *options, Report *report, GError **error)
   report_count (report, "slots", stats.n_slots);
 
   if (n_streams > 0) {
+    n_runs = 1; /* however many were asked for */
     if (!bench_live (engine, windows, report, error))
       return FALSE;
   } else if (!measure ((RunFunc) bulk_run_engine, engine, windows, golden,
