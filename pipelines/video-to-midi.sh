@@ -4,6 +4,9 @@
 #
 # Transcribes one of a video's audio tracks: 0 is the first, 1 the second, and
 # so on. The pictures are not decoded.
+
+# No queue behind the decoder: of a video without sound gst-launch-1.0 (1.22)
+# then waited for ever in one of 500 runs.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -18,7 +21,7 @@ part=$(dirname "$output")/.$(basename "$output").part
 trap 'rm -f "$part"' EXIT
 transcribe "$video" "$track" filesrc "location=$(quote "$video")" ! \
   decodebin name=decoder caps=audio/x-raw expose-all-streams=false \
-  decoder."src_$track" ! queue ! mt3transcribe ! \
+  decoder."src_$track" ! mt3transcribe ! \
   filesink "location=$(quote "$part")"
 [[ -s $part ]] || fail "interrupted"
 mv -T "$part" "$output"
