@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * attention-hopper.cu: the encoder's self-attention on compute capability 9.0,
- * as in attention.cu. Two warpgroups have 64 queries each, so that one
+ * attention-hopper.cu: attention of many queries on compute capability 9.0, as
+ * in attention.cu. Two warpgroups have 64 queries each, so that one
  * multiplies while the other makes probabilities; a thread has the copy engine
  * fetch queries, keys and values ahead, and the blocks stay for as many of
  * them as there are.
@@ -18,71 +18,68 @@
 #define TILE (KEYS * DIM) /* halves */
 #define STAGE (4 * TILE) /* hi, lo of the queries of both warpgroups, or of */
 #define STAGE_BYTES (STAGE * (int) sizeof (__half)) /* keys, then of values */
-#define STAGES 6
+#define QUERY_STAGES 2 /* they stay while all keys pass */
+#define KEY_STAGES 5
+#define STAGES (QUERY_STAGES + KEY_STAGES)
 #define SHARED_BYTES (STAGES * STAGE_BYTES + TILE_ALIGN)
 
 typedef struct {
   Mt3CudaAttention attention;
-  CUtensorMap qkv[PLANES];
+  CUtensorMap queries[PLANES], keys[PLANES]; /* hi, lo */
 } HopperAttention;
 
 struct Barriers {
   uint64_t full[STAGES], empty[STAGES];
 };
 
-/* What a block does at a time: 128 queries of one head and window. */
-struct Work {
-  int window, query, head;
+/* Where a thread is: queries, or behind them keys and values. */
+struct Rings {
+  Ring<QUERY_STAGES> queries;
+  Ring<KEY_STAGES> keys;
 };
-
-static __device__ __forceinline__ Work
-work_of (const Mt3CudaAttention &a, int number)
-{
-  const int n_blocks = a.frames / QUERIES;
-  return {number / n_blocks / a.n_heads * a.frames, number % n_blocks * QUERIES,
-      number / n_blocks % a.n_heads};
-}
-
-static __host__ __device__ __forceinline__ int
-count_work (const Mt3CudaAttention &a)
-{
-  return a.n_windows * a.n_heads * (a.frames / QUERIES);
-}
 
 /* 64 rows of both planes from `column` on. */
 static __device__ __forceinline__ void
-fetch_planes (const HopperAttention &args, __half *to, int column, int row,
-    uint64_t *full)
+fetch_planes (const CUtensorMap (&maps)[PLANES], __half *to, int column,
+    int row, uint64_t *full)
 {
 #pragma unroll
   for (int plane = 0; plane < PLANES; plane++)
-    copy_tile (to + plane * TILE, &args.qkv[plane], column, row, full);
+    copy_tile (to + plane * TILE, &maps[plane], column, row, full);
 }
 
 /* One thread: a stage of queries, then one for each 64 keys. */
+template <Kind KIND>
 static __device__ __forceinline__ void
 fetch (const HopperAttention &args, __half *stages, Barriers &barriers)
 {
   const Mt3CudaAttention &a = args.attention;
-  const int inner = a.n_heads * DIM, n_work = count_work (a);
-  Ring<STAGES> ring;
+  const int n_work = count_work<KIND, QUERIES> (a);
+  Rings rings;
 
   for (int number = blockIdx.x; number < n_work; number += gridDim.x) {
-    const Work work = work_of (a, number);
-    const int column = work.head * DIM, query = work.window + work.query;
-    for (int key = -KEYS; key < a.frames; key += KEYS, ring.advance ()) {
-      __half *to = stages + ring.stage * STAGE;
-      uint64_t *full = &barriers.full[ring.stage];
-      const int row = work.window + key;
-      barrier_wait (&barriers.empty[ring.stage], ring.parity ^ 1);
+    const Work work = work_of<KIND, QUERIES> (a, number);
+    const int k_column = key_column<KIND> (a, 1, work.head);
+    const int v_column = key_column<KIND> (a, 2, work.head);
+    if (work.n_keys == 0)
+      continue;
+    __half *to = stages + rings.queries.stage * STAGE;
+    uint64_t *full = &barriers.full[rings.queries.stage];
+    barrier_wait (
+        &barriers.empty[rings.queries.stage], rings.queries.parity ^ 1);
+    barrier_expect (full, STAGE_BYTES);
+    fetch_planes (args.queries, to, work.head * DIM, work.query, full);
+    fetch_planes (
+        args.queries, to + 2 * TILE, work.head * DIM, work.query + 64, full);
+    rings.queries.advance ();
+    for (int key = 0; key < work.n_keys; key += KEYS, rings.keys.advance ()) {
+      const int stage = QUERY_STAGES + rings.keys.stage;
+      to = stages + stage * STAGE;
+      full = &barriers.full[stage];
+      barrier_wait (&barriers.empty[stage], rings.keys.parity ^ 1);
       barrier_expect (full, STAGE_BYTES);
-      if (key < 0) {
-        fetch_planes (args, to, column, query, full);
-        fetch_planes (args, to + 2 * TILE, column, query + 64, full);
-      } else {
-        fetch_planes (args, to, column + inner, row, full);
-        fetch_planes (args, to + 2 * TILE, column + 2 * inner, row, full);
-      }
+      fetch_planes (args.keys, to, k_column, work.key + key, full);
+      fetch_planes (args.keys, to + 2 * TILE, v_column, work.value + key, full);
     }
   }
 }
@@ -140,38 +137,47 @@ release (uint64_t *empty)
 }
 
 /* A warpgroup */
+template <Kind KIND>
 static __device__ __forceinline__ void
 attend (const Mt3CudaAttention &a, const __half *stages, Barriers &barriers)
 {
-  const int warpgroup = threadIdx.x / 128, n_work = count_work (a);
+  const int warpgroup = threadIdx.x / 128;
+  const int n_work = count_work<KIND, QUERIES> (a);
   const int lane_row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
-  Ring<STAGES> ring;
+  Rings rings;
 
   for (int number = blockIdx.x; number < n_work; number += gridDim.x) {
-    const Work work = work_of (a, number);
-    const __half *q = stages + ring.stage * STAGE + warpgroup * 2 * TILE;
-    uint64_t *q_used = &barriers.empty[ring.stage];
+    const Work work = work_of<KIND, QUERIES> (a, number);
+    const int q_stage = rings.queries.stage;
+    const __half *q = stages + q_stage * STAGE + warpgroup * 2 * TILE;
     Sums out[PLANES] = {};
     Softmax softmax;
 
-    barrier_wait (&barriers.full[ring.stage], ring.parity);
-    ring.advance ();
-    for (int key = 0; key < a.frames; key += KEYS, ring.advance ()) {
-      const __half *k = stages + ring.stage * STAGE;
+    if (work.n_keys == 0)
+      continue;
+    barrier_wait (&barriers.full[q_stage], rings.queries.parity);
+    for (int key = 0; key < work.n_keys; key += KEYS, rings.keys.advance ()) {
+      const int stage = QUERY_STAGES + rings.keys.stage;
+      const __half *k = stages + stage * STAGE;
       Sums scores, cross;
       uint32_t p[PLANES][KEYS / 16][4];
-      barrier_wait (&barriers.full[ring.stage], ring.parity);
-      make_scores (scores, cross, q, k);
-      probabilities (softmax, scores, cross, out, p);
-      add_values (out, p, k + 2 * TILE);
-      release (&barriers.empty[ring.stage]);
+      barrier_wait (&barriers.full[stage], rings.keys.parity);
+      /* The first warpgroup sees nothing of what follows its own 64. */
+      if (KIND != MT3_CUDA_CAUSAL || key <= work.before + warpgroup * 64) {
+        make_scores (scores, cross, q, k);
+        probabilities<KIND> (
+            softmax, scores, cross, out, p, work.before + lane_row - key);
+        add_values (out, p, k + 2 * TILE);
+      }
+      release (&barriers.empty[stage]);
     }
-    release (q_used);
-    store_attended (
-        a, softmax, out, work.window + work.query + lane_row, work.head);
+    release (&barriers.empty[q_stage]);
+    rings.queries.advance ();
+    store_attended<KIND> (a, softmax, out, work.query + lane_row, work.head);
   }
 }
 
+template <Kind KIND>
 static __global__ void
 __launch_bounds__ (THREADS, 1)
     attention_hopper_kernel (const __grid_constant__ HopperAttention args)
@@ -188,41 +194,76 @@ __launch_bounds__ (THREADS, 1)
     }
     barrier_init_done ();
     for (int plane = 0; plane < PLANES; plane++)
-      prefetch_map (&args.qkv[plane]);
+      prefetch_map (&args.keys[plane]);
   }
   __syncthreads ();
   dependent_launch ();
   dependent_wait ();
   if (threadIdx.x / 128 < WARPGROUPS) {
     registers_raise<240> ();
-    attend (args.attention, stages, barriers);
+    attend<KIND> (args.attention, stages, barriers);
   } else {
     registers_lower<24> ();
     if (threadIdx.x == WARPGROUPS * 128)
-      fetch (args, stages, barriers);
+      fetch<KIND> (args, stages, barriers);
   }
+}
+
+/* The rows that have keys: of the queries themselves, or of all slots' caches
+ * as far as this layer is concerned. */
+template <Kind KIND>
+static int
+key_rows (const Mt3CudaAttention &a, int query_rows)
+{
+  return KIND == MT3_CUDA_CROSS ? (a.n_slots - 1) * (int) (a.cache_slot / DIM) +
+                                      a.n_heads * 2 * a.frames
+                                : query_rows;
+}
+
+template <Kind KIND>
+static cudaError_t
+launch_attention (
+    const Mt3CudaAttention &a, int n_processors, Mt3CudaLaunch launch)
+{
+  const Mt3CudaPlanes &keys = KIND == MT3_CUDA_CROSS ? a.cache : a.qkv;
+  const int n_work = count_work<KIND, QUERIES> (a);
+  const int rows = n_work / a.n_heads * QUERIES;
+  HopperAttention args = {};
+  const struct {
+    CUtensorMap *map;
+    const void *matrix;
+    int n_rows, n_columns;
+  } maps[] = {
+      {&args.queries[0], a.qkv.hi, rows, query_width<KIND> (a)},
+      {&args.queries[1], a.qkv.lo, rows, query_width<KIND> (a)},
+      {&args.keys[0], keys.hi, key_rows<KIND> (a, rows), key_width<KIND> (a)},
+      {&args.keys[1], keys.lo, key_rows<KIND> (a, rows), key_width<KIND> (a)},
+  };
+  cudaError_t error = cudaFuncSetAttribute (attention_hopper_kernel<KIND>,
+      cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES);
+
+  args.attention = a;
+  for (const auto &m : maps)
+    if (error == cudaSuccess)
+      error = encode_map (m.map, m.matrix, true, m.n_rows, m.n_columns, KEYS);
+  if (error != cudaSuccess)
+    return error;
+  return launch_kernel (attention_hopper_kernel<KIND>,
+      dim3 (n_work < n_processors ? n_work : n_processors), dim3 (THREADS),
+      SHARED_BYTES, launch, args);
 }
 
 cudaError_t
 mt3_cuda_attention_hopper (
     const Mt3CudaAttention *args, int n_processors, Mt3CudaLaunch launch)
 {
-  const int rows = args->n_windows * args->frames;
-  const int columns = 3 * args->n_heads * DIM, n_work = count_work (*args);
-  HopperAttention hopper = {};
-  cudaError_t error = cudaFuncSetAttribute (attention_hopper_kernel,
-      cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES);
-
-  hopper.attention = *args;
-  if (error == cudaSuccess)
-    error =
-        encode_map (&hopper.qkv[0], args->qkv.hi, true, rows, columns, KEYS);
-  if (error == cudaSuccess)
-    error =
-        encode_map (&hopper.qkv[1], args->qkv.lo, true, rows, columns, KEYS);
-  if (error != cudaSuccess)
-    return error;
-  return launch_kernel (attention_hopper_kernel,
-      dim3 (n_work < n_processors ? n_work : n_processors), dim3 (THREADS),
-      SHARED_BYTES, launch, hopper);
+  switch (args->kind) {
+    case MT3_CUDA_ENCODER:
+      return launch_attention<MT3_CUDA_ENCODER> (*args, n_processors, launch);
+    case MT3_CUDA_CAUSAL:
+      return launch_attention<MT3_CUDA_CAUSAL> (*args, n_processors, launch);
+    case MT3_CUDA_CROSS:
+      return launch_attention<MT3_CUDA_CROSS> (*args, n_processors, launch);
+  }
+  return cudaErrorInvalidValue;
 }

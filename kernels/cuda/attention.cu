@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * attention.cu: the encoder's self-attention, fused: scores and probabilities
+ * attention.cu: attention of many queries, fused: scores and probabilities
  * never leave the registers (Dao et al., "FlashAttention", 2022). A block has
- * 64 queries of one head and window, four warps with 16 each, and walks over
- * the keys 64 at a time.
+ * 64 queries of one head and window or text, four warps with 16 each, and walks
+ * over the keys 64 at a time.
  */
 #include "attention.cuh"
 #include "attention-hopper.h"
@@ -82,31 +82,38 @@ add_values (float (&out)[DIM_TILES][4], const uint32_t (&p)[KEYS / 16][4],
     }
 }
 
+template <Kind KIND>
 static __global__ void
 __launch_bounds__ (THREADS) attention_kernel (const Mt3CudaAttention a)
 {
   __shared__ __align__ (16) __half keys[PLANES][KEYS * DIM];
   __shared__ __align__ (16) __half values[PLANES][KEYS * DIM];
-  const int lane = threadIdx.x % 32;
-  const int inner = a.n_heads * DIM, stride = 3 * inner;
-  const int head = blockIdx.y;
-  const size_t window = (size_t) blockIdx.z * a.frames;
-  const size_t query = window + blockIdx.x * QUERIES + threadIdx.x / 32 * 16;
+  const int lane_row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
+  const int q_width = query_width<KIND> (a), width = key_width<KIND> (a);
+  const Mt3CudaPlanes &from = KIND == MT3_CUDA_CROSS ? a.cache : a.qkv;
   uint32_t q[PLANES][DIM_STEPS][4];
   float out[PLANES][DIM_TILES][4] = {};
   Softmax softmax;
 
   dependent_launch ();
   dependent_wait ();
-  load_queries (q[0], a.qkv.hi, query * stride + head * DIM, stride);
-  load_queries (q[1], a.qkv.lo, query * stride + head * DIM, stride);
-  for (int key0 = 0; key0 < a.frames; key0 += KEYS) {
-    const size_t k = (window + key0) * stride + inner + head * DIM;
+  const Work work = work_of<KIND, QUERIES> (a, blockIdx.x);
+  if (work.n_keys == 0)
+    return;
+  const size_t query =
+      ((size_t) work.query + threadIdx.x / 32 * 16) * q_width + work.head * DIM;
+  load_queries (q[0], a.qkv.hi, query, q_width);
+  load_queries (q[1], a.qkv.lo, query, q_width);
+  for (int key = 0; key < work.n_keys; key += KEYS) {
+    const size_t k =
+        (size_t) (work.key + key) * width + key_column<KIND> (a, 1, work.head);
+    const size_t v = (size_t) (work.value + key) * width +
+                     key_column<KIND> (a, 2, work.head);
     __syncthreads ();
-    copy_tile (keys[0], a.qkv.hi, k, stride);
-    copy_tile (values[0], a.qkv.hi, k + inner, stride);
-    copy_tile (keys[1], a.qkv.lo, k, stride);
-    copy_tile (values[1], a.qkv.lo, k + inner, stride);
+    copy_tile (keys[0], from.hi, k, width);
+    copy_tile (values[0], from.hi, v, width);
+    copy_tile (keys[1], from.lo, k, width);
+    copy_tile (values[1], from.lo, v, width);
     copy_commit ();
     copy_wait<0> ();
     __syncthreads ();
@@ -116,23 +123,38 @@ __launch_bounds__ (THREADS) attention_kernel (const Mt3CudaAttention a)
     add_scores (cross, q[0], keys[1]);
     add_scores (cross, q[1], keys[0]);
     uint32_t p[PLANES][KEYS / 16][4];
-    probabilities (softmax, scores, cross, out, p);
+    probabilities<KIND> (
+        softmax, scores, cross, out, p, work.before + lane_row - key);
     add_values (out[0], p[0], values[0]);
     add_values (out[1], p[0], values[1]);
     add_values (out[1], p[1], values[0]);
   }
 
-  store_attended (a, softmax, out, query + lane / 4, head);
+  store_attended<KIND> (a, softmax, out, work.query + lane_row, work.head);
+}
+
+template <Kind KIND>
+static cudaError_t
+launch_attention (const Mt3CudaAttention &a, Mt3CudaLaunch launch)
+{
+  return launch_kernel (attention_kernel<KIND>,
+      dim3 (count_work<KIND, QUERIES> (a)), dim3 (THREADS), 0, launch, a);
 }
 
 cudaError_t
 mt3_cuda_attention (const Mt3CudaAttention *args, Mt3CudaLaunch launch)
 {
-  const dim3 grid (args->frames / QUERIES, args->n_heads, args->n_windows);
   const int n_processors = hopper_processors ();
 
   if (n_processors > 0 && !args->any_device)
     return mt3_cuda_attention_hopper (args, n_processors, launch);
-  return launch_kernel (
-      attention_kernel, grid, dim3 (THREADS), 0, launch, *args);
+  switch (args->kind) {
+    case MT3_CUDA_ENCODER:
+      return launch_attention<MT3_CUDA_ENCODER> (*args, launch);
+    case MT3_CUDA_CAUSAL:
+      return launch_attention<MT3_CUDA_CAUSAL> (*args, launch);
+    case MT3_CUDA_CROSS:
+      return launch_attention<MT3_CUDA_CROSS> (*args, launch);
+  }
+  return cudaErrorInvalidValue;
 }

@@ -9,6 +9,10 @@
 #define WARPS (THREADS / 32)
 #define END_TOKEN 1 /* MT3_TOKEN_EOS */
 
+/* Of two logits that float16 may have in the wrong order: it changes how far
+ * they are apart by 0.002 (root of the mean square, see docs/engine.md). */
+#define DOUBTFUL_MARGIN 0.008f
+
 struct Best {
   float value;
   int index;
@@ -24,12 +28,14 @@ struct SampleShared {
   Best best[WARPS];
   Best permitted[WARPS];
   float sum[WARPS];
+  float second[WARPS];
   int token;
 };
 
 struct Chosen {
   int token;
   float log_prob;
+  bool doubtful;
 };
 
 /* The larger value; of equal ones the lower index. */
@@ -279,21 +285,42 @@ choose_token (SampleShared &shared, Candidates &candidates, float *logits,
 }
 
 /* Of the exponentials of all logits, the largest being 1, what each warp has,
- * for sum_weights() once the block has met. */
+ * for sum_weights() once the block has met, and the largest logit but that of
+ * the token that was chosen. */
 template <int EACH>
 static __device__ __forceinline__ void
-leave_weights (SampleShared &shared, const float (&own)[EACH], float largest)
+leave_weights (
+    SampleShared &shared, const float (&own)[EACH], float largest, int chosen)
 {
-  float sum = 0.0f;
+  float sum = 0.0f, second = -INFINITY;
 
 #pragma unroll
-  for (int i = 0; i < EACH; i++)
+  for (int i = 0; i < EACH; i++) {
     sum += expf (own[i] - largest);
+    if (threadIdx.x + i * THREADS != chosen)
+      second = fmaxf (second, own[i]);
+  }
 #pragma unroll
-  for (int step = 16; step > 0; step /= 2)
+  for (int step = 16; step > 0; step /= 2) {
     sum += __shfl_xor_sync (0xffffffffu, sum, step);
-  if (threadIdx.x % 32 == 0)
+    second = fmaxf (second, __shfl_xor_sync (0xffffffffu, second, step));
+  }
+  if (threadIdx.x % 32 == 0) {
     shared.sum[threadIdx.x / 32] = sum;
+    shared.second[threadIdx.x / 32] = second;
+  }
+}
+
+/* Whether a token with this logit has another beside it. */
+static __device__ __forceinline__ bool
+is_doubtful (const SampleShared &shared, float value)
+{
+  float second = -INFINITY;
+
+#pragma unroll
+  for (int w = 0; w < WARPS; w++)
+    second = fmaxf (second, shared.second[w]);
+  return fabsf (value - second) < DOUBTFUL_MARGIN;
 }
 
 static __device__ __forceinline__ float
@@ -316,7 +343,8 @@ record_token (
   overflow |= !isfinite (chosen.log_prob);
   record->log_prob = chosen.log_prob;
   record->token = (uint16_t) chosen.token;
-  record->flags = overflow ? MT3_CUDA_OVERFLOW : 0;
+  record->flags = (overflow ? MT3_CUDA_OVERFLOW : 0) |
+                  (chosen.doubtful ? MT3_CUDA_DOUBT : 0);
   return chosen.token == END_TOKEN || overflow ? 0 : remaining - 1;
 }
 
@@ -449,13 +477,14 @@ __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
       best, a.vocab, row, filter, state.position);
   if (state.remaining > 1 && column < a.d_model)
     embedding = load_embedding (a, chosen.index, state.position + 1, column);
-  leave_weights (shared, own, best.value);
+  leave_weights (shared, own, best.value, chosen.index);
   if (state.remaining > 1)
     embed<EXACT> (a, chosen.index, state.position + 1, column, embedding);
   __syncthreads ();
   advance (a, state,
       Chosen{chosen.index,
-          chosen.value - best.value - logf (sum_weights (shared))},
+          chosen.value - best.value - logf (sum_weights (shared)),
+          is_doubtful (shared, chosen.value)},
       (state.prefill_overflow | row_overflow) != 0, filter);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gemm-epilogue.cuh: what becomes of the product of prefill; for both kernels
- * that make it. A call has 32 columns of a row, of each 8 two in a lane: v[c]
- * of column0 + 8 c + 2 (lane % 4).
+ * gemm-epilogue.cuh: what becomes of a product of prefill or verification; for
+ * both kernels that make it. A call has 32 columns of a row, of each 8 two in a
+ * lane: v[c] of column0 + 8 c + 2 (lane % 4).
  */
 #pragma once
 
@@ -29,6 +29,16 @@ store_x (const Mt3CudaGemm &a, int row, int column0,
   squares += __shfl_xor_sync (0xffffffffu, squares, 2);
   if (lane % 4 == 0)
     a.out_squares[(size_t) row * (a.n / 32) + column0 / 32] = squares;
+}
+
+/* 32 neighbouring halves, which a lane has as mma() leaves them, from element
+ * `i` of this lane on. */
+static __device__ __forceinline__ void
+store_halves (void *to, size_t i, uint32_t (&halves)[COLUMN_TILES])
+{
+  transpose4 (halves);
+  *reinterpret_cast<uint4 *> (static_cast<__half *> (to) + i) =
+      make_uint4 (halves[0], halves[1], halves[2], halves[3]);
 }
 
 /* Keys or values to the cross cache of the window's slot. */
@@ -58,17 +68,30 @@ finish_cross (const Mt3CudaGemm &a, int row, int column0,
     }
     return overflow;
   }
-  uint32_t halves[COLUMN_TILES];
+  uint32_t hi[COLUMN_TILES], lo[COLUMN_TILES];
 #pragma unroll
   for (int c = 0; c < COLUMN_TILES; c++) {
-    halves[c] = half2_bits (__floats2half2_rn (v[c][0], v[c][1]));
+    const Half2Planes p = split2<true> (v[c][0], v[c][1]);
+    hi[c] = p.hi;
+    lo[c] = p.lo;
     overflow |= !fits_half (v[c][0], v[c][1]);
   }
-  transpose4 (halves);
-  *reinterpret_cast<uint4 *> (
-      static_cast<__half *> (a.cache) + first + lane % 4 * 8) =
-      make_uint4 (halves[0], halves[1], halves[2], halves[3]);
+  store_halves (a.cache, first + lane % 4 * 8, hi);
+  if (a.cache_lo)
+    store_halves (a.cache_lo, first + lane % 4 * 8, lo);
   return overflow;
+}
+
+static __device__ __forceinline__ void
+finish_floats (const Mt3CudaGemm &a, int row, int column0,
+    const float (&v)[COLUMN_TILES][2])
+{
+  float *x = a.x + (size_t) row * a.n + column0;
+
+#pragma unroll
+  for (int c = 0; c < COLUMN_TILES; c++)
+    *reinterpret_cast<float2 *> (x + c * 8 + threadIdx.x % 4 * 2) =
+        make_float2 (v[c][0], v[c][1]);
 }
 
 /* gelu (even) * odd: 16 columns, four in a lane once they are exchanged */
@@ -110,5 +133,9 @@ finish_row (const Mt3CudaGemm &a, int row, int column0,
     return finish_cross (a, row, column0, v);
   if constexpr (EPILOGUE == MT3_CUDA_GATED)
     return finish_gated (a, row, column0, v);
+  if constexpr (EPILOGUE == MT3_CUDA_FLOATS) {
+    finish_floats (a, row, column0, v);
+    return false;
+  }
   return store32 (a.out, (size_t) row * a.n + column0, v);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gemm-hopper.cu: the matrix products of prefill on compute capability 9.0. One
+ * gemm-hopper.cu: the matrix products of gemm.cu on compute capability 9.0. One
  * thread has the copy engine fetch tiles of 64 terms ahead, the warpgroups
  * multiply, 64 rows each, and the blocks stay for as many tiles as there are.
  * Two blocks, neighbours in rows, share what they fetch of w: what a
@@ -69,7 +69,8 @@ template <Mt3CudaEpilogue EPILOGUE, int WARPGROUPS>
 static __host__ __device__ constexpr bool
 is_staged ()
 {
-  return WARPGROUPS > 1 && EPILOGUE != MT3_CUDA_CROSS_KV;
+  return WARPGROUPS > 1 && EPILOGUE != MT3_CUDA_CROSS_KV &&
+         EPILOGUE != MT3_CUDA_FLOATS;
 }
 
 /* Whether a tile has a further stage; the addend comes in it. */
@@ -488,6 +489,8 @@ mt3_cuda_gemm_hopper (
       return launch_tile<MT3_CUDA_GATED> (*args, n_processors, launch);
     case MT3_CUDA_CROSS_KV:
       return launch_tile<MT3_CUDA_CROSS_KV> (*args, n_processors, launch);
+    case MT3_CUDA_FLOATS:
+      return launch_tile<MT3_CUDA_FLOATS> (*args, n_processors, launch);
   }
   return cudaErrorInvalidValue;
 }

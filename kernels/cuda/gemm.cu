@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gemm.cu: the matrix products of prefill, in split form. A block makes a 128 x
- * 64 tile, four warps 64 x 32 each, from tiles of 32 terms that are copied
- * ahead; two blocks share a multiprocessor, so that one loads operands while
- * the other multiplies. hi * hi is summed apart from hi * lo + lo * hi, which
- * count 1 / SPLIT.
+ * gemm.cu: the matrix products of prefill and verification, in split form. A
+ * block makes a 128 x 64 tile, four warps 64 x 32 each, from tiles of 32 terms
+ * that are copied ahead; two blocks share a multiprocessor, so that one loads
+ * operands while the other multiplies. hi * hi is summed apart from hi * lo +
+ * lo * hi, which count 1 / SPLIT.
  */
 #include "gemm-epilogue.cuh"
 #include "gemm-hopper.h"
@@ -141,6 +141,8 @@ finish (const Mt3CudaGemm &a, const Sums &sums, const Sums &cross,
   bool overflow = false;
   int row = 0;
 
+  if (EPILOGUE == MT3_CUDA_FLOATS && column0 >= a.n)
+    return;
 #pragma unroll
   for (int r = 0; r < ROW_TILES; r++)
 #pragma unroll
@@ -224,7 +226,7 @@ template <Mt3CudaEpilogue EPILOGUE>
 static cudaError_t
 launch_gemm (const Mt3CudaGemm &a, Mt3CudaLaunch launch)
 {
-  const dim3 grid (a.n / COLUMNS, a.m / ROWS);
+  const dim3 grid ((a.n + COLUMNS - 1) / COLUMNS, a.m / ROWS);
   const bool turing = device_attribute (cudaDevAttrComputeCapabilityMajor) < 8;
   const size_t shared =
       sizeof (__half) * STAGE * (turing ? STAGES_TURING : STAGES);
@@ -253,6 +255,8 @@ mt3_cuda_gemm (const Mt3CudaGemm *args, Mt3CudaLaunch launch)
       return launch_gemm<MT3_CUDA_GATED> (*args, launch);
     case MT3_CUDA_CROSS_KV:
       return launch_gemm<MT3_CUDA_CROSS_KV> (*args, launch);
+    case MT3_CUDA_FLOATS:
+      return launch_gemm<MT3_CUDA_FLOATS> (*args, launch);
   }
   return cudaErrorInvalidValue;
 }

@@ -165,22 +165,25 @@ typedef enum {
   MT3_CUDA_STORE, /* planes of the normalised product */
   MT3_CUDA_GATED, /* planes of gelu (even column) * odd column: [m, n / 2] */
   MT3_CUDA_CROSS_KV, /* into the slots' cross caches */
+  MT3_CUDA_FLOATS, /* x = the normalised product */
 } Mt3CudaEpilogue;
 
 /**
  * Mt3CudaGemm:
  *
- * The matrix products of prefill: a [m, k] times w [n, k] transposed, both in
- * split form. m a multiple of 128, n of 64, k of 32.
+ * The matrix products of prefill and verification: a [m, k] times w [n, k]
+ * transposed, both in split form. m a multiple of 128, n of 64, k of 32; n of
+ * FLOATS of 32, when w has memory for a multiple of 64 rows.
  * @squares: [m, k / 32] partial sums of squares of a's rows when a norm lies
  *   before this product, else NULL
  * @addend: [addend_rows, n], row r % addend_rows is added (ADD); may be @x
- * @x: [m, n] float32 result (ADD)
- * @out: planes of the result (all but CROSS_KV)
+ * @x: [m, n] float32 result (ADD, FLOATS)
+ * @out: planes of the result (all but CROSS_KV and FLOATS)
  * @out_squares: [m, n / 32] (ADD)
  * @cache: (CROSS_KV) layout [slot][layer][head][key, value][frame][64];
  *   columns are [layer][key, value][head][64]
  * @cache_half: whether @cache is of float16, or else of float32
+ * @cache_lo: NULL, or what float16 leaves of each, times 2048
  * @slots: [m / frames] slot of each window
  * @overflow: [slots] set to 1 for a window in which a value left float16
  * @tile: 0: chosen by the launcher; 1 .. MT3_CUDA_GEMM_TILES: for tests, 1 is
@@ -199,6 +202,7 @@ typedef struct {
   void *cache;
   size_t cache_slot;
   int cache_half;
+  void *cache_lo;
   int n_heads;
   int frames;
   const int *slots;
@@ -212,16 +216,51 @@ cudaError_t mt3_cuda_gemm (const Mt3CudaGemm *args, Mt3CudaLaunch launch);
 
 /* ------------------------------------------------------- attention.cu */
 
+/* What a query sees. */
+typedef enum {
+  MT3_CUDA_ENCODER, /* all frames of its window */
+  MT3_CUDA_CAUSAL, /* its text up to itself */
+  MT3_CUDA_CROSS, /* all keys of its slot's cross cache */
+} Mt3CudaAttentionKind;
+
+/* Rows of texts come in blocks, each of one text. */
+#define MT3_CUDA_BLOCK_ROWS 128
+
+/**
+ * Mt3CudaBlock:
+ * @first: row of the text's first token, a multiple of MT3_CUDA_BLOCK_ROWS; -1:
+ *   padding
+ * @slot: whose text it is
+ */
+typedef struct {
+  int32_t first;
+  int32_t slot;
+} Mt3CudaBlock;
+
 /**
  * Mt3CudaAttention:
  *
- * Encoder self-attention without mask or scaling. qkv [n_windows * frames,
- * 3 * n_heads * 64] to out [n_windows * frames, n_heads * 64].
+ * Attention of many queries at once, in the split form, without scaling.
+ * @qkv: [rows, 3 * n_heads * 64]; of CROSS the queries alone, [rows, n_heads *
+ *   64]
+ * @out: [rows, n_heads * 64]
+ * @n_windows: (ENCODER) of @frames rows each
+ * @frames: keys that a query sees (but for CAUSAL), a multiple of 64
+ * @blocks: (CAUSAL, CROSS) [n_blocks] on the device; padding has no result
+ * @cache: (CROSS) the layer's part of the cross cache of slot 0, layout [slot]
+ *   [layer][head][key, value][frame][64]. Unlike activations not times 1/64
+ * @cache_slot: elements from one slot to the next
  * @any_device: by the kernel of any device; for tests
  */
 typedef struct {
+  Mt3CudaAttentionKind kind;
   Mt3CudaPlanes qkv, out;
   int n_windows, frames, n_heads;
+  const Mt3CudaBlock *blocks;
+  int n_blocks;
+  Mt3CudaPlanes cache;
+  size_t cache_slot;
+  int n_slots;
   int any_device;
 } Mt3CudaAttention;
 
@@ -259,6 +298,7 @@ typedef struct {
 } Mt3CudaRow;
 
 #define MT3_CUDA_OVERFLOW 1 /* a value left float16, or is not a number */
+#define MT3_CUDA_DOUBT 2 /* another token is nearly as probable */
 
 /* What one row made in one step. */
 typedef struct {
@@ -351,6 +391,26 @@ typedef struct {
 
 cudaError_t mt3_cuda_decode_attention (
     const Mt3CudaDecodeAttention *args, Mt3CudaLaunch launch);
+
+/**
+ * Mt3CudaEmbed:
+ *
+ * x = embedding + position of each row's token, for products of prefill's kind.
+ * @rows: their `token` and `position` are read
+ * @x: [n_rows, d_model]; @out: its planes; @out_squares: [n_rows, d_model / 32]
+ */
+typedef struct {
+  const Mt3CudaRow *rows;
+  int n_rows;
+  const float *embedding; /* [vocab, d_model] */
+  const float *positions; /* [positions, d_model] */
+  int d_model;
+  float *x;
+  Mt3CudaPlanes out;
+  float *out_squares;
+} Mt3CudaEmbed;
+
+cudaError_t mt3_cuda_embed (const Mt3CudaEmbed *args, Mt3CudaLaunch launch);
 
 /**
  * Mt3CudaSample:

@@ -45,6 +45,10 @@ Mt3CudaPlanes weight_panels (gfloat *w, gsize k, gsize n, gboolean exact);
 gpointer cache_values (gfloat *values, gsize n, gboolean exact);
 gfloat *read_cache (gconstpointer cache, gsize n, gboolean exact);
 
+/* The same in two planes, which are not times 1/64. */
+Mt3CudaPlanes cache_planes (const gfloat *values, gsize n);
+gfloat *read_cache_planes (Mt3CudaPlanes planes, gsize n);
+
 /* Microseconds of one launch, the fastest of three times twenty. 0, and no
  * launch, where MT3_TEST_UNTIMED is set: under a tool that watches every
  * access. */

@@ -8,7 +8,6 @@
 #define EOS 1
 #define FIRST_TOKEN 3
 #define LONGEST 40
-#define N_ASKED 100 /* times before an event has happened by itself */
 
 FakeDevice fake_device;
 
@@ -59,8 +58,11 @@ fake_device_reset (void)
   g_clear_pointer (&streams, g_ptr_array_unref);
   contents = g_hash_table_new (NULL, NULL);
   streams = g_ptr_array_new ();
-  fake_device = (FakeDevice){
-      .driver = 13000, .runtime = 13000, .n_devices = 1, .capability = 90};
+  fake_device = (FakeDevice){.driver = 13000,
+      .runtime = 13000,
+      .n_devices = 1,
+      .capability = 90,
+      .patience = 100};
 }
 
 static cudaError_t
@@ -70,6 +72,12 @@ outcome (cudaError_t failure)
 }
 
 /* ------------------------------------------------------------- kernels */
+
+gfloat
+fake_device_log_prob (guint position, gboolean drafted)
+{
+  return (drafted ? -0.25f : -0.125f) * (gfloat) (position + 1);
+}
 
 static guint32
 hash_samples (const gfloat *samples, gsize n)
@@ -90,10 +98,45 @@ token_of (guint32 hash, guint position)
   return (guint16) (FIRST_TOKEN + (hash >> (position % 24)) % 1000);
 }
 
-guint16
-fake_device_token (const gfloat *samples, gsize n, guint position)
+/* Where float16 chooses another token. */
+static gboolean
+slips (guint32 hash, guint position)
 {
-  return token_of (hash_samples (samples, n), position);
+  return (hash / 7 + position) % 11 == 3;
+}
+
+/* Whether float16's own probabilities show where. */
+static gboolean
+is_doubted (guint32 hash)
+{
+  return hash % 2 == 0;
+}
+
+gboolean
+fake_device_doubts (const gfloat *samples, gsize n)
+{
+  return is_doubted (hash_samples (samples, n));
+}
+
+/* Sometimes it ends too early, or too late. */
+static guint16
+drafted_token (guint32 hash, guint position)
+{
+  const guint16 token = token_of (hash, position);
+
+  if (!slips (hash, position))
+    return token;
+  return token == EOS ? FIRST_TOKEN
+                      : (position % 3 == 0 ? EOS : (guint16) (token + 1));
+}
+
+guint16
+fake_device_token (
+    const gfloat *samples, gsize n, guint position, gboolean drafted)
+{
+  const guint32 hash = hash_samples (samples, n);
+
+  return drafted ? drafted_token (hash, position) : token_of (hash, position);
 }
 
 static void
@@ -139,22 +182,28 @@ run_sample (const Mt3CudaSample *args)
   for (int i = 0; args->logits != NULL && i < args->n_rows; i++) {
     Mt3CudaRow *row = &args->rows[i];
     const int *flag = &args->overflow[row->slot];
+    const guint position = (guint) row->position;
+    const guint32 hash =
+        GPOINTER_TO_UINT (g_hash_table_lookup (contents, (gpointer) flag));
+    const gboolean drafts = args->out.lo == NULL;
     Mt3CudaRecord *record;
 
     if (row->remaining == 0)
       continue;
     record = &args->records[row->step++ * args->n_rows + i];
-    record->flags = *flag && args->out.lo == NULL ? MT3_CUDA_OVERFLOW : 0;
-    record->log_prob = -0.125f * (gfloat) (row->position + 1);
+    record->flags = *flag && drafts ? MT3_CUDA_OVERFLOW : 0;
+    if (drafts && slips (hash, position) && is_doubted (hash))
+      record->flags |= MT3_CUDA_DOUBT;
+    record->log_prob = fake_device_log_prob (position, drafts);
+    fake_device.n_drafted += drafts ? 1 : 0;
     record->token = permitted_token (args, row,
-        token_of (
-            GPOINTER_TO_UINT (g_hash_table_lookup (contents, (gpointer) flag)),
-            (guint) row->position));
+        drafts ? drafted_token (hash, position) : token_of (hash, position));
     mt3_token_order_follow (&row->order, &row->state, record->token);
     row->token = record->token;
     row->position++;
-    row->remaining =
-        record->token == EOS || record->flags ? 0 : row->remaining - 1;
+    row->remaining = record->token == EOS || record->flags & MT3_CUDA_OVERFLOW
+                         ? 0
+                         : row->remaining - 1;
   }
 }
 
@@ -240,6 +289,12 @@ mt3_cuda_gemm (const Mt3CudaGemm *args, Mt3CudaLaunch launch)
 
 cudaError_t
 mt3_cuda_attention (const Mt3CudaAttention *args, Mt3CudaLaunch launch)
+{
+  return outcome (cudaErrorLaunchFailure);
+}
+
+cudaError_t
+mt3_cuda_embed (const Mt3CudaEmbed *args, Mt3CudaLaunch launch)
 {
   return outcome (cudaErrorLaunchFailure);
 }
@@ -423,13 +478,12 @@ cudaEventSynchronize (cudaEvent_t event)
   return outcome (cudaErrorUnknown);
 }
 
-/* Late enough for whole batches to come meanwhile. */
 cudaError_t
 cudaEventQuery (cudaEvent_t event)
 {
   if (event->stream == NULL || event->stream->n_run >= event->at)
     return cudaSuccess;
-  if (++event->n_asked < N_ASKED)
+  if (++event->n_asked < fake_device.patience)
     return cudaErrorNotReady;
   return cudaEventSynchronize (event);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gpu-gemm.c: the products of prefill against float64, at the widths of the
- * published network and of our own, in every tile and for odd numbers of row
- * tiles; and that a row's bits are the same in every tile of a kernel and in
- * every batch. Then what each costs. Runs on a machine with a GPU.
+ * gpu-gemm.c: the products of prefill and verification against float64, at the
+ * widths of the published network and of our own, in every tile and for odd
+ * numbers of row tiles; and that a row's bits are the same in every tile of a
+ * kernel and in every batch. Then what each costs. Runs on a machine with a
+ * GPU.
  *
  * usage: gpu-gemm [WINDOWS [PRODUCT]]
  *
@@ -45,6 +46,8 @@ static const Product products[] = {
     {"own gate and up", MT3_CUDA_GATED, 1536, 320, TRUE},
     {"own down", MT3_CUDA_ADD, 320, 768, FALSE},
     {"own cross", MT3_CUDA_CROSS_KV, 1920, 320, TRUE},
+    {"logits", MT3_CUDA_FLOATS, 1536, 512, TRUE},
+    {"own logits", MT3_CUDA_FLOATS, 1504, 320, TRUE},
 };
 
 typedef struct {
@@ -53,6 +56,13 @@ typedef struct {
 
 static const Batch batches[] = {
     {1, 128}, {3, 128}, {1, 256}, {4, 256}, {MOST_WINDOWS, 256}};
+
+/* Whether x has its result. */
+static gboolean
+has_floats (const Product *p)
+{
+  return p->epilogue == MT3_CUDA_ADD || p->epilogue == MT3_CUDA_FLOATS;
+}
 
 /* One product on the device; host copies of what goes in. */
 typedef struct {
@@ -63,6 +73,19 @@ typedef struct {
   gint most_windows;
   guint n_failed;
 } Test;
+
+/* With memory for the last columns of a tile, as the engine's weights have. */
+static Mt3CudaPlanes
+pack_weights (const Test *self, gint k, gint n)
+{
+  const gint padded = (n + 63) / 64 * 64;
+  g_autofree gfloat *w = g_new0 (gfloat, (gsize) k * padded);
+
+  for (gint t = 0; t < k; t++)
+    memcpy (w + (gsize) t * padded, self->w + (gsize) t * n,
+        (gsize) n * sizeof (gfloat));
+  return weight_rows (w, k, padded);
+}
 
 static void
 test_init (Test *self, const Product *p)
@@ -80,7 +103,7 @@ test_init (Test *self, const Product *p)
     self->squares[i] = fabsf (self->squares[i]);
   *args = (Mt3CudaGemm){
       .a = activation_rows (self->a, p->k, most),
-      .w = weight_rows (self->w, p->k, p->n),
+      .w = pack_weights (self, p->k, p->n),
       .n = p->n,
       .k = p->k,
       .epilogue = p->epilogue,
@@ -95,11 +118,13 @@ test_init (Test *self, const Product *p)
     args->addend_rows = most;
     args->out_squares = device_bytes (size / 32 * sizeof (gfloat));
   }
-  if (p->epilogue == MT3_CUDA_ADD)
+  if (has_floats (p))
     args->x = device_bytes (size * sizeof (gfloat));
   if (p->epilogue == MT3_CUDA_CROSS_KV)
     args->cache = device_bytes (size * sizeof (gfloat));
-  else
+  if (p->epilogue == MT3_CUDA_CROSS_KV)
+    args->cache_lo = device_bytes (size * 2);
+  else if (p->epilogue != MT3_CUDA_FLOATS)
     args->out = empty_activations (size, TRUE);
   for (gint i = 0; i < MOST_WINDOWS; i++)
     slots[i] = MOST_WINDOWS - 1 - i;
@@ -114,8 +139,8 @@ test_clear (Test *self)
 {
   const Mt3CudaGemm *a = &self->args;
   const void *blocks[] = {a->a.hi, a->a.lo, a->w.hi, a->w.lo, a->squares,
-      a->addend, a->x, a->out.hi, a->out.lo, a->out_squares, a->cache, a->slots,
-      a->overflow};
+      a->addend, a->x, a->out.hi, a->out.lo, a->out_squares, a->cache,
+      a->cache_lo, a->slots, a->overflow};
 
   for (guint i = 0; i < G_N_ELEMENTS (blocks); i++)
     check_cuda (cudaFree ((gpointer) blocks[i]));
@@ -193,7 +218,20 @@ cache_offset (const Test *self, gint row, gint column)
          column % 64;
 }
 
-/* The result [m, width], and that the other outputs agree with it. */
+/* The used slots' caches, of float32 or of float16 in two planes. */
+static gfloat *
+read_caches (const Test *self, gsize n)
+{
+  const Mt3CudaGemm *a = &self->args;
+  const gsize first = (gsize) (MOST_WINDOWS - a->m / a->frames) * a->cache_slot;
+  const Mt3CudaPlanes planes = {
+      (guint16 *) a->cache + first, (guint16 *) a->cache_lo + first};
+
+  return a->cache_half ? read_cache_planes (planes, n)
+                       : read_cache ((gfloat *) a->cache + first, n, TRUE);
+}
+
+/* The result [m, width]. */
 static gfloat *
 read_result (Test *self)
 {
@@ -202,19 +240,12 @@ read_result (Test *self)
   gfloat *out = NULL;
   g_autofree gfloat *cache = NULL;
 
-  if (a->epilogue != MT3_CUDA_CROSS_KV && a->epilogue != MT3_CUDA_ADD)
+  if (has_floats (self->product))
+    return to_host (a->x, n * sizeof (gfloat));
+  if (a->epilogue != MT3_CUDA_CROSS_KV)
     return read_activations (a->out, n);
   out = g_new (gfloat, n);
-  if (a->epilogue == MT3_CUDA_ADD) {
-    check_cuda (
-        cudaMemcpy (out, a->x, n * sizeof (gfloat), cudaMemcpyDeviceToHost));
-    return out;
-  }
-  cache = g_new (gfloat, n);
-  check_cuda (cudaMemcpy (cache,
-      (const gfloat *) a->cache +
-          (gsize) (MOST_WINDOWS - a->m / a->frames) * a->cache_slot,
-      n * sizeof (gfloat), cudaMemcpyDeviceToHost));
+  cache = read_caches (self, n);
   for (gint row = 0; row < a->m; row++)
     for (gint c = 0; c < a->n; c++)
       out[(gsize) row * a->n + c] = cache[cache_offset (self, row, c)];
@@ -287,8 +318,10 @@ forget_result (Test *self)
 
   if (a->x != NULL)
     check_cuda (cudaMemset (a->x, 0xff, n * sizeof (gfloat)));
-  if (a->cache != NULL)
+  if (a->cache != NULL) {
     check_cuda (cudaMemset (a->cache, 0xff, n * sizeof (gfloat)));
+    check_cuda (cudaMemset (a->cache_lo, 0xff, 2 * n));
+  }
   if (a->out.hi != NULL) {
     check_cuda (cudaMemset (a->out.hi, 0xff, 2 * n));
     check_cuda (cudaMemset (a->out.lo, 0xff, 2 * n));
@@ -342,17 +375,28 @@ run_tile (Test *self, gint tile, gfloat **alone)
   }
 }
 
+static void
+run_tiles (Test *test, gboolean hopper)
+{
+  g_autofree gfloat *any = NULL;
+  g_autofree gfloat *hoppers = NULL;
+
+  run_tile (test, 1, &any);
+  for (gint tile = 2; hopper && tile <= MT3_CUDA_GEMM_TILES; tile++)
+    run_tile (test, tile, &hoppers);
+}
+
 static guint
 test_product (const Product *product, gboolean hopper, gint most_windows)
 {
   Test test = {.most_windows = most_windows};
-  g_autofree gfloat *any = NULL;
-  g_autofree gfloat *hoppers = NULL;
 
   test_init (&test, product);
-  run_tile (&test, 1, &any);
-  for (gint tile = 2; hopper && tile <= MT3_CUDA_GEMM_TILES; tile++)
-    run_tile (&test, tile, &hoppers);
+  run_tiles (&test, hopper);
+  if (product->epilogue == MT3_CUDA_CROSS_KV) {
+    test.args.cache_half = TRUE;
+    run_tiles (&test, hopper);
+  }
   test_clear (&test);
   return test.n_failed;
 }

@@ -10,6 +10,7 @@
 #include "engine/cuda/lane.h"
 #include "engine/cuda/prefill.h"
 #include "engine/cuda/tables.h"
+#include "engine/cuda/verifier.h"
 #include "device-arrays.h"
 
 #include <math.h>
@@ -31,6 +32,8 @@ typedef struct {
   Mt3CudaSlots slots;
   Mt3CudaPrefill prefill;
   Mt3CudaLane lane;
+  Mt3CudaVerifier verifier;
+  gint tokens[N_WINDOWS][N_STEPS]; /* that go in */
   guint n_failed;
 } Test;
 
@@ -134,6 +137,44 @@ check_encoder (Test *test)
   compare (test, "encoder", x, expected, n, TOLERANCE_ENCODER);
 }
 
+/* Both windows' texts at once, in one batch. */
+static void
+check_verifier (Test *test)
+{
+  const gsize vocab = test->weights->config.vocab_size;
+  g_autoptr (GError) error = NULL;
+
+  for (guint window = 0; window < N_WINDOWS; window++) {
+    Mt3CudaRow *rows = mt3_cuda_verifier_add (&test->verifier, window, N_STEPS);
+
+    for (gint step = 0; step < N_STEPS; step++)
+      rows[step] = (Mt3CudaRow){
+          .slot = (gint) window,
+          .position = step,
+          .token = test->tokens[window][step],
+          .remaining = 1,
+      };
+  }
+  if (!mt3_cuda_verifier_start (&test->verifier, &error) ||
+      !mt3_cuda_verifier_wait (&test->verifier, &error))
+    g_error ("%s", error->message);
+  for (guint window = 0; window < N_WINDOWS; window++) {
+    const Mt3CudaText *text = &test->verifier.texts[window];
+    g_autofree gchar *name = g_strdup_printf ("logits%u", window);
+    g_autofree gchar *what = g_strdup_printf ("text %u", window);
+    gsize n = 0;
+    g_autofree gfloat *expected = read_array (test, name, &n);
+    g_autofree gfloat *got = to_host (
+        test->verifier.logits + text->first * vocab, n * sizeof (gfloat));
+
+    compare (test, what, got, expected, n, TOLERANCE_LOGITS);
+    for (guint i = 0; i + 1 < N_STEPS; i++)
+      if (mt3_cuda_verifier_record (&test->verifier, text, i)->token !=
+          test->tokens[window][i + 1])
+        test->n_failed++;
+  }
+}
+
 /* Both windows step by step along their greedy tokens. */
 static void
 check_logits (Test *test)
@@ -149,6 +190,7 @@ check_logits (Test *test)
     g_autofree gfloat *expected = read_array (test, name, &n);
 
     for (gint step = 0; step < N_STEPS; step++) {
+      test->tokens[window][step] = token;
       test->lane.host_rows[0] = (Mt3CudaRow){
           .slot = (gint) window,
           .position = step,
@@ -166,6 +208,54 @@ check_logits (Test *test)
   }
 }
 
+/* An engine of one kind, as far as the tensors that @check looks at. */
+static void
+with_engine (Test *test, Mt3CudaMethod method, void (*check) (Test *test))
+{
+  g_autoptr (GError) error = NULL;
+
+  test->weights = mt3_cuda_weights_new (test->model, method, &error);
+  if (test->weights == NULL ||
+      !mt3_cuda_slots_init (&test->slots, mt3_model_config (test->model),
+          method, N_WINDOWS, &error) ||
+      !mt3_cuda_prefill_init (&test->prefill, test->weights, &test->slots,
+          N_WINDOWS, FALSE, &error))
+    g_error ("%s", error->message);
+  prefill_windows (test);
+  check (test);
+  mt3_cuda_prefill_clear (&test->prefill);
+  mt3_cuda_memory_clear (&test->slots.memory);
+  mt3_cuda_weights_free (test->weights);
+  memset (&test->prefill, 0, sizeof test->prefill);
+  memset (&test->slots, 0, sizeof test->slots);
+}
+
+static void
+check_steps (Test *test)
+{
+  g_autoptr (GError) error = NULL;
+
+  check_log_mel (test);
+  check_encoder (test);
+  if (!mt3_cuda_lane_init (
+          &test->lane, test->weights, &test->slots, N_WINDOWS, FALSE, &error))
+    g_error ("%s", error->message);
+  check_logits (test);
+  mt3_cuda_lane_clear (&test->lane);
+}
+
+static void
+check_texts (Test *test)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!mt3_cuda_verifier_init (
+          &test->verifier, test->weights, &test->slots, FALSE, &error))
+    g_error ("%s", error->message);
+  check_verifier (test);
+  mt3_cuda_verifier_clear (&test->verifier);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -178,25 +268,8 @@ main (int argc, char **argv)
   test.model = mt3_model_open (argv[1], &error);
   if (test.model == NULL)
     g_error ("%s", error->message);
-  test.weights = mt3_cuda_weights_new (test.model, TRUE, &error);
-  if (test.weights == NULL ||
-      !mt3_cuda_slots_init (&test.slots, mt3_model_config (test.model), TRUE,
-          N_WINDOWS, &error) ||
-      !mt3_cuda_prefill_init (
-          &test.prefill, test.weights, &test.slots, N_WINDOWS, FALSE, &error) ||
-      !mt3_cuda_lane_init (
-          &test.lane, test.weights, &test.slots, N_WINDOWS, FALSE, &error))
-    g_error ("%s", error->message);
-
-  prefill_windows (&test);
-  check_log_mel (&test);
-  check_encoder (&test);
-  check_logits (&test);
-
-  mt3_cuda_lane_clear (&test.lane);
-  mt3_cuda_prefill_clear (&test.prefill);
-  mt3_cuda_memory_clear (&test.slots.memory);
-  mt3_cuda_weights_free (test.weights);
+  with_engine (&test, MT3_CUDA_STEPS_EXACTLY, check_steps);
+  with_engine (&test, MT3_CUDA_VERIFIES, check_texts);
   mt3_model_unref (test.model);
   return test.n_failed == 0 ? 0 : 1;
 }

@@ -31,9 +31,11 @@ typedef struct {
 static const Way ways[] = {
     {1, 0, MT3_PRECISION_FAST},
     {1, 1, MT3_PRECISION_FAST},
+    {1, 0, MT3_PRECISION_EXACT},
     {3, 3, MT3_PRECISION_EXACT},
     {20, 0, MT3_PRECISION_FAST},
     {40, 5, MT3_PRECISION_FAST},
+    {40, 5, MT3_PRECISION_EXACT},
     {256, 0, MT3_PRECISION_EXACT},
 };
 
@@ -146,7 +148,8 @@ prefill (Mt3Backend *backend, guint slot, guint index, GError **error)
 /* What the fake device makes behind @text: the first token from the window's
  * own on that the window may have. */
 static guint
-expected_token (guint index, guint position, const Mt3TokenState *text)
+expected_token (
+    guint index, guint position, const Mt3TokenState *text, gboolean drafted)
 {
   const Mt3Config *config = mt3_model_config (model);
   const Mt3Decoding decoding = {
@@ -154,8 +157,8 @@ expected_token (guint index, guint position, const Mt3TokenState *text)
       .order = order_of (index),
   };
   g_autofree gfloat *samples = make_samples (index);
-  guint token = fake_device_token (
-      samples, (gsize) count_frames (index) * config->hop_length, position);
+  guint token = fake_device_token (samples,
+      (gsize) count_frames (index) * config->hop_length, position, drafted);
 
   while (!mt3_decoding_permits (&decoding, text, token))
     token = (token + 1) % config->vocab_size;
@@ -166,20 +169,22 @@ static void
 check_result (Mt3Backend *backend, guint slot, guint index)
 {
   const Mt3TokenOrder order = order_of (index);
+  const gboolean drafted =
+      backend->precision == MT3_PRECISION_FAST && !is_loud (index);
   Mt3TokenState text = mt3_token_order_start (&order);
   Mt3BackendResult result;
 
   backend->result (backend, slot, &result);
-  ck_assert_int_eq (result.rerun_exact,
-      is_loud (index) && backend->precision == MT3_PRECISION_FAST);
+  ck_assert_int_eq (result.rerun_exact, is_loud (index));
   for (guint i = 0; i < result.n_tokens; i++) {
-    ck_assert_uint_eq (result.tokens[i], expected_token (index, i, &text));
-    ck_assert_float_eq (result.log_probs[i], -0.125f * (i + 1));
+    ck_assert_uint_eq (
+        result.tokens[i], expected_token (index, i, &text, drafted));
+    ck_assert_float_eq (result.log_probs[i], fake_device_log_prob (i, drafted));
     mt3_token_order_follow (&order, &text, result.tokens[i]);
   }
   if (result.n_tokens < MAX_TOKENS)
     ck_assert_uint_eq (
-        expected_token (index, result.n_tokens, &text), MT3_TOKEN_EOS);
+        expected_token (index, result.n_tokens, &text, drafted), MT3_TOKEN_EOS);
   ck_assert_int_eq (result.ended, result.n_tokens < MAX_TOKENS);
 }
 
@@ -229,13 +234,14 @@ START_TEST (test_every_window_has_its_own_text)
 END_TEST
 
 static guint
-text_length (guint index)
+text_length (guint index, gboolean drafted)
 {
   const Mt3TokenOrder order = order_of (index);
   Mt3TokenState text = mt3_token_order_start (&order);
   guint length = 0, token;
 
-  while ((token = expected_token (index, length, &text)) != MT3_TOKEN_EOS) {
+  while ((token = expected_token (index, length, &text, drafted)) !=
+         MT3_TOKEN_EOS) {
     mt3_token_order_follow (&order, &text, token);
     length++;
   }
@@ -248,7 +254,7 @@ START_TEST (test_a_window_alone_does_not_go_back_to_the_host_between_runs)
   const guint steps = backend->decode_steps;
   guint index = 0, uploads = 0, finished, n = 0;
 
-  while (text_length (index) < 2 * steps || is_loud (index))
+  while (text_length (index, TRUE) < 2 * steps || is_loud (index))
     index++;
   ck_assert (prefill (backend, 0, index, NULL));
   for (guint call = 0; n == 0; call++) {
@@ -262,34 +268,75 @@ START_TEST (test_a_window_alone_does_not_go_back_to_the_host_between_runs)
 }
 END_TEST
 
-/* As a flush does, in the middle of a run and before the encoder has begun. */
+static gboolean
+is_doubted (guint index)
+{
+  const Mt3Config *config = mt3_model_config (model);
+  g_autofree gfloat *samples = make_samples (index);
+
+  return fake_device_doubts (
+      samples, (gsize) count_frames (index) * config->hop_length);
+}
+
+/* Found at the end alone, a mistake would cost what follows it. */
+START_TEST (test_a_draft_in_doubt_is_put_right_at_once)
+{
+  const Way way = {1, 1, MT3_PRECISION_EXACT};
+  Mt3Backend *backend = open_backend (&way, NULL);
+  guint n_tokens = 0, finished, n;
+
+  fake_device.patience = 1;
+  for (guint index = 0; index < 100; index++) {
+    if (is_loud (index) || is_constrained (index) || !is_doubted (index))
+      continue;
+    ck_assert (prefill (backend, 0, index, NULL));
+    for (n = 0; n == 0;)
+      ck_assert (backend->decode (backend, 1, &finished, &n, NULL));
+    check_result (backend, 0, index);
+    n_tokens += text_length (index, FALSE) + 1;
+    backend->release (backend, 0);
+  }
+  ck_assert_uint_lt (fake_device.n_drafted, n_tokens * 5 / 4);
+  backend->close (backend);
+}
+END_TEST
+
+/* How a slot is used again: as a flush does, in the middle of a run, before the
+ * encoder has begun, and while its text is verified. */
+static const Way releases[] = {
+    {20, 0, MT3_PRECISION_FAST},
+    {20, 0, MT3_PRECISION_EXACT},
+    {3, 0, MT3_PRECISION_EXACT},
+};
+
 START_TEST (test_a_slot_is_free_as_soon_as_it_is_released)
 {
-  const Way way = {20, 0, MT3_PRECISION_FAST};
-  Mt3Backend *backend = open_backend (&way, NULL);
+  const Way *way = &releases[_i];
+  Mt3Backend *backend = open_backend (way, NULL);
   guint finished[20], n;
 
-  for (guint round = 0; round < 5; round++) {
-    for (guint i = 0; i < 20; i++)
+  for (guint round = 0; round < 20; round++) {
+    for (guint i = 0; i < way->n_slots; i++)
       ck_assert (prefill (backend, i, 100 * round + i, NULL));
     for (guint call = 0; call < round; call++)
       ck_assert (backend->decode (backend, 1, finished, &n, NULL));
-    for (guint i = 0; i < 20; i++)
+    for (guint i = 0; i < way->n_slots; i++)
       backend->release (backend, i);
+    ck_assert (run (backend, way, 2 * way->n_slots, NULL));
   }
-  ck_assert (run (backend, &way, N_WINDOWS, NULL));
   backend->close (backend);
 }
 END_TEST
 
 START_TEST (test_memory_in_use_is_told)
 {
-  Mt3Backend *backend = open_backend (&ways[3], NULL);
+  const Way *way = &ways[_i];
+  Mt3Backend *backend = open_backend (way, NULL);
   guint64 host, device;
 
   backend->memory (backend, &host, &device);
   ck_assert_uint_eq (device, fake_device.bytes);
-  ck_assert (run (backend, &ways[3], N_WINDOWS, NULL));
+  ck_assert (run (backend, way, N_WINDOWS, NULL));
   backend->memory (backend, &host, &device);
   ck_assert_uint_eq (device, fake_device.bytes); /* with the exact engine */
   backend->close (backend);
@@ -311,9 +358,9 @@ END_TEST
 /* Opens, runs and closes with one call of CUDA's that fails. TRUE when there
  * was such a call. */
 static gboolean
-fail_at (guint call)
+fail_at (guint call, Mt3Precision precision)
 {
-  const Way way = {20, 0, MT3_PRECISION_FAST};
+  const Way way = {20, 0, precision};
   g_autoptr (GError) error = NULL;
   Mt3Backend *backend;
   gboolean done = FALSE;
@@ -335,9 +382,10 @@ fail_at (guint call)
 
 START_TEST (test_any_call_may_fail)
 {
+  const Mt3Precision precision = _i ? MT3_PRECISION_EXACT : MT3_PRECISION_FAST;
   guint call = 1;
 
-  while (fail_at (call))
+  while (fail_at (call, precision))
     call += 1 + call / 32; /* each at first, then fewer */
   ck_assert_uint_gt (call, 1000);
 }
@@ -383,10 +431,13 @@ host_suite (void)
       host, test_every_window_has_its_own_text, 0, G_N_ELEMENTS (ways));
   tcase_add_test (
       host, test_a_window_alone_does_not_go_back_to_the_host_between_runs);
-  tcase_add_test (host, test_a_slot_is_free_as_soon_as_it_is_released);
-  tcase_add_test (host, test_memory_in_use_is_told);
+  tcase_add_test (host, test_a_draft_in_doubt_is_put_right_at_once);
+  tcase_add_loop_test (host, test_a_slot_is_free_as_soon_as_it_is_released, 0,
+      G_N_ELEMENTS (releases));
+  tcase_add_loop_test (
+      host, test_memory_in_use_is_told, 0, G_N_ELEMENTS (ways));
   tcase_add_test (host, test_too_many_slots_are_refused_with_how_many_fit);
-  tcase_add_test (host, test_any_call_may_fail);
+  tcase_add_loop_test (host, test_any_call_may_fail, 0, 2);
   tcase_add_test (host, test_the_probe_says_why_a_device_is_no_use);
   tcase_add_test (host, test_the_probe_finds_nothing_wrong_with_a_good_device);
   suite_add_tcase (suite, host);

@@ -6,6 +6,7 @@
 
 #include "engine/cuda/lane.h"
 #include "engine/cuda/prefill.h"
+#include "engine/cuda/window.h"
 #include "error.h"
 
 /* Windows that one prefill takes: enough to fill the device, few enough for
@@ -23,46 +24,31 @@
 #define WIDE_WINDOWS 192
 #define WIDE_LANES 4
 
+/* Texts are verified when they have so many rows, or so long after those before
+ * were; and at once while no more windows than this are decoded. */
+#define VERIFY_ROWS 4096
+#define VERIFY_US 9000
+#define VERIFY_WINDOWS 4
+
 /* Steps that the scheduler is asked for: one graph. */
 #define DECODE_STEPS MT3_CUDA_GRAPH_STEPS
-
-typedef enum {
-  SLOT_FREE,
-  SLOT_ACTIVE,
-  SLOT_FINISHED,
-} SlotState;
-
-/* Host side of a slot. @batch: of the prefill that filled it. @lane: that
- * decodes it just now, or -1. */
-typedef struct {
-  SlotState state;
-  gboolean reported;
-  gboolean overflow;
-  gint lane;
-  guint64 batch;
-  guint n_frames;
-  guint64 index;
-  Mt3Decoding decoding;
-  Mt3TokenState text; /* so far */
-  guint n_tokens;
-  gboolean ended;
-  gboolean rerun_exact;
-  guint16 *tokens;
-  gfloat *log_probs;
-} Slot;
 
 typedef struct {
   Mt3Backend parent;
   Mt3Model *model;
   guint device_id;
+  Mt3CudaMethod method;
   Mt3CudaWeights *weights;
   Mt3CudaSlots slots;
   Mt3CudaPrefill prefill;
+  Mt3CudaVerifier verifier;
+  guint next_text; /* slot that is asked first for a text to verify */
+  gint64 verified_us; /* when a batch was last started */
   Mt3CudaLane lanes[MAX_LANES];
   guint n_lanes;
   guint n_wide; /* of these, those that take any number of rows */
   guint oldest; /* lane whose run is collected next */
-  Slot *slot;
+  Mt3CudaWindow *windows; /* of each slot */
   guint16 *tokens; /* [n_slots][max_tokens] */
   gfloat *log_probs; /* likewise */
   Mt3Backend *exact; /* opened when a window first needs it */
@@ -83,33 +69,26 @@ static void
 collect_row (Mt3CudaBackend *self, const Mt3CudaLane *lane, guint row)
 {
   Mt3CudaRow *host_row = &lane->host_rows[row];
-  Slot *slot = &self->slot[host_row->slot];
+  Mt3CudaWindow *window = &self->windows[host_row->slot];
 
   if (host_row->remaining == 0)
     return;
   if (lane->n_parts == 0)
-    slot->lane = -1;
-  if (slot->state != SLOT_ACTIVE)
+    window->lane = -1;
+  if (window->state != MT3_CUDA_WINDOW_ACTIVE)
     return;
-  for (guint step = 0; step < lane->n_steps; step++) {
-    const Mt3CudaRecord *record = mt3_cuda_lane_record (lane, step, row);
-
-    slot->overflow = (record->flags & MT3_CUDA_OVERFLOW) != 0;
-    slot->ended = !slot->overflow && record->token == MT3_TOKEN_EOS;
-    if (!slot->overflow && !slot->ended) {
-      mt3_token_order_follow (
-          &slot->decoding.order, &slot->text, record->token);
-      slot->tokens[slot->n_tokens] = record->token;
-      slot->log_probs[slot->n_tokens++] = record->log_prob;
-    }
-    if (slot->overflow || slot->ended ||
-        slot->n_tokens == slot->decoding.max_tokens) {
-      slot->state = SLOT_FINISHED;
-      slot->lane = -1;
+  if (window->corrected) {
+    if (window->lane < 0)
+      mt3_cuda_window_correct (window);
+    return;
+  }
+  for (guint step = 0; step < lane->n_steps; step++)
+    if (mt3_cuda_window_append (
+            window, mt3_cuda_lane_record (lane, step, row))) {
+      window->lane = -1;
       host_row->remaining = 0;
       return;
     }
-  }
 }
 
 static gboolean
@@ -124,6 +103,9 @@ collect_lane (Mt3CudaBackend *self, Mt3CudaLane *lane, GError **error)
 
 /* -------------------------------------------------------- exact reruns */
 
+static Mt3Backend *open_backend (Mt3Model *model,
+    const Mt3BackendOptions *options, Mt3CudaMethod method, GError **error);
+
 static gboolean
 open_exact (Mt3CudaBackend *self, GError **error)
 {
@@ -134,7 +116,8 @@ open_exact (Mt3CudaBackend *self, GError **error)
   };
 
   if (self->exact == NULL)
-    self->exact = mt3_cuda_backend_open (self->model, &options, error);
+    self->exact =
+        open_backend (self->model, &options, MT3_CUDA_STEPS_EXACTLY, error);
   return self->exact != NULL;
 }
 
@@ -158,55 +141,111 @@ run_exact (Mt3CudaBackend *self, const Mt3BackendWindow *window,
 /* A value of the window does not fit float16: all of it again, from its
  * samples, which are still on the device. */
 static gboolean
-rerun (Mt3CudaBackend *self, guint number, GError **error)
+rerun (Mt3CudaBackend *self, Mt3CudaWindow *window, GError **error)
 {
   const gsize n = mt3_config_window_samples (&self->weights->config);
   g_autofree gfloat *samples = g_new (gfloat, n);
-  Slot *slot = &self->slot[number];
-  const Mt3BackendWindow window = {
+  const Mt3BackendWindow again = {
       .slot = 0,
-      .n_frames = slot->n_frames,
-      .index = slot->index,
+      .n_frames = window->n_frames,
+      .index = window->index,
       .samples = samples,
-      .decoding = slot->decoding,
+      .decoding = window->decoding,
   };
   Mt3BackendResult result;
 
-  if (!mt3_cuda_check (cudaMemcpy (samples, self->slots.samples + number * n,
-                           n * sizeof (gfloat), cudaMemcpyDeviceToHost),
+  if (!mt3_cuda_check (
+          cudaMemcpy (samples, self->slots.samples + window->slot * n,
+              n * sizeof (gfloat), cudaMemcpyDeviceToHost),
           "copy samples from the device", error) ||
-      !run_exact (self, &window, &result, error))
+      !run_exact (self, &again, &result, error))
     return FALSE;
-  memcpy (slot->tokens, result.tokens, result.n_tokens * sizeof (guint16));
-  memcpy (slot->log_probs, result.log_probs, result.n_tokens * sizeof (gfloat));
-  slot->n_tokens = result.n_tokens;
-  slot->ended = result.ended;
-  slot->rerun_exact = TRUE;
+  memcpy (window->tokens, result.tokens, result.n_tokens * sizeof (guint16));
+  memcpy (
+      window->log_probs, result.log_probs, result.n_tokens * sizeof (gfloat));
+  window->n_tokens = result.n_tokens;
+  window->ended = result.ended;
+  window->rerun_exact = TRUE;
   self->exact->release (self->exact, 0);
   return TRUE;
 }
 
-/* --------------------------------------------------------------- runs */
+/* -------------------------------------------------------- verification */
 
-static void
-fill_row (Mt3CudaRow *row, const Slot *slot, guint number)
+static guint
+count_active (const Mt3CudaBackend *self)
 {
-  *row = (Mt3CudaRow){
-      .slot = (int32_t) number,
-      .position = (int32_t) slot->n_tokens,
-      .token = slot->n_tokens > 0 ? slot->tokens[slot->n_tokens - 1]
-                                  : MT3_TOKEN_START,
-      .remaining = (int32_t) (slot->decoding.max_tokens - slot->n_tokens),
-      .constrained = slot->decoding.allowed != NULL,
-      .top_k = (int32_t) slot->decoding.top_k,
-      .top_p = slot->decoding.top_p,
-      .temperature = slot->decoding.temperature,
-      .seed = slot->decoding.seed,
-      .index = slot->index,
-      .order = slot->decoding.order,
-      .state = slot->text,
-  };
+  guint n = 0;
+
+  for (guint i = 0; i < self->parent.n_slots; i++)
+    n += self->windows[i].state == MT3_CUDA_WINDOW_ACTIVE ? 1 : 0;
+  return n;
 }
+
+/* A batch of few rows takes nearly as long as one of many, and what it takes
+ * the lanes lack: so texts wait for others. */
+static gboolean
+is_time_to_verify (const Mt3CudaBackend *self, guint n_active, gboolean doubts)
+{
+  guint n_rows = 0;
+
+  for (guint i = 0; i < self->parent.n_slots; i++)
+    n_rows += mt3_cuda_window_rows_to_verify (&self->windows[i], doubts);
+  return n_rows >= VERIFY_ROWS ||
+         (n_rows > 0 &&
+             (n_active <= VERIFY_WINDOWS ||
+                 g_get_monotonic_time () - self->verified_us >= VERIFY_US));
+}
+
+/* Starts a batch of texts, as many as there is room for. Where many windows
+ * wait there is time to find a wrong way at its end. */
+static gboolean
+start_verifier (Mt3CudaBackend *self, GError **error)
+{
+  const guint n_slots = self->parent.n_slots, first = self->next_text;
+  const guint n_active = count_active (self);
+  const gboolean doubts = n_active < WIDE_WINDOWS;
+
+  if (self->method != MT3_CUDA_VERIFIES || self->verifier.busy ||
+      !is_time_to_verify (self, n_active, doubts))
+    return TRUE;
+  for (guint i = 0; i < n_slots; i++) {
+    const guint number = (first + i) % n_slots;
+    Mt3CudaWindow *window = &self->windows[number];
+    const guint n_rows = mt3_cuda_window_rows_to_verify (window, doubts);
+    Mt3CudaRow *rows;
+
+    if (n_rows == 0)
+      continue;
+    self->next_text = number;
+    rows = mt3_cuda_verifier_add (&self->verifier, number, n_rows);
+    if (rows == NULL)
+      break;
+    mt3_cuda_window_fill_text (window, rows, n_rows);
+    window->verifying = TRUE;
+  }
+  self->verified_us = g_get_monotonic_time ();
+  return mt3_cuda_verifier_start (&self->verifier, error);
+}
+
+/* Waits for the texts that are being verified. */
+static gboolean
+collect_texts (Mt3CudaBackend *self, GError **error)
+{
+  Mt3CudaVerifier *verifier = &self->verifier;
+
+  if (!mt3_cuda_verifier_wait (verifier, error))
+    return FALSE;
+  for (guint i = 0; i < verifier->n_texts; i++) {
+    const Mt3CudaText *text = &verifier->texts[i];
+
+    mt3_cuda_window_verify (&self->windows[text->slot], verifier, text);
+  }
+  mt3_cuda_verifier_reset (verifier);
+  return TRUE;
+}
+
+/* ---------------------------------------------------------------- lanes */
 
 static gboolean
 any_in_flight (const Mt3CudaBackend *self)
@@ -226,13 +265,13 @@ gather (Mt3CudaBackend *self, guint number, guint share)
   guint n = 0;
 
   for (guint i = 0; i < self->parent.n_slots && n < share; i++) {
-    Slot *slot = &self->slot[i];
+    Mt3CudaWindow *window = &self->windows[i];
 
-    if (slot->state != SLOT_ACTIVE || slot->lane >= 0 ||
-        !mt3_cuda_prefill_is_done (&self->prefill, slot->batch))
+    if (window->state != MT3_CUDA_WINDOW_ACTIVE || window->lane >= 0 ||
+        !mt3_cuda_prefill_is_done (&self->prefill, window->batch))
       continue;
-    slot->lane = (gint) number;
-    fill_row (&lane->host_rows[n++], slot, i);
+    window->lane = (gint) number;
+    mt3_cuda_window_fill_row (window, &lane->host_rows[n++]);
   }
   return n;
 }
@@ -273,12 +312,10 @@ share_out (const Mt3CudaBackend *self, guint n_active)
 static gboolean
 start_lanes (Mt3CudaBackend *self, guint n_steps, GError **error)
 {
-  guint n_active = 0, n_lanes, share;
+  const guint n_active = count_active (self);
+  const guint n_lanes = share_out (self, n_active);
+  const guint share = (n_active + n_lanes - 1) / n_lanes;
 
-  for (guint i = 0; i < self->parent.n_slots; i++)
-    n_active += self->slot[i].state == SLOT_ACTIVE ? 1 : 0;
-  n_lanes = share_out (self, n_active);
-  share = (n_active + n_lanes - 1) / n_lanes;
   for (guint i = 0; i < n_lanes; i++)
     if (self->lanes[i].n_parts == 0 &&
         !start_lane (self, i, share, n_steps, error))
@@ -302,11 +339,12 @@ continue_alone (Mt3CudaBackend *self, guint n_steps, GError **error)
     alone = &self->lanes[i];
   }
   for (guint i = 0; i < self->parent.n_slots; i++) {
-    const Slot *slot = &self->slot[i];
+    const Mt3CudaWindow *window = &self->windows[i];
 
-    if (slot->state == SLOT_ACTIVE && slot->lane < 0)
+    if (window->state == MT3_CUDA_WINDOW_ACTIVE &&
+        (window->lane < 0 || window->corrected))
       return TRUE;
-    unfinished |= slot->state == SLOT_ACTIVE;
+    unfinished |= window->state == MT3_CUDA_WINDOW_ACTIVE;
   }
   return alone == NULL || !unfinished ||
          mt3_cuda_lane_continue (alone, n_steps, error);
@@ -338,6 +376,17 @@ collect_oldest (Mt3CudaBackend *self, GError **error)
   return TRUE;
 }
 
+/* Takes what has been verified; waits for it where nothing else is left. */
+static gboolean
+collect_verified (Mt3CudaBackend *self, GError **error)
+{
+  const Mt3CudaVerifier *verifier = &self->verifier;
+
+  return !verifier->busy ||
+         (any_in_flight (self) && !mt3_cuda_verifier_is_done (verifier)) ||
+         collect_texts (self, error);
+}
+
 /* ----------------------------------------------------------- interface */
 
 static gboolean
@@ -348,32 +397,23 @@ cuda_prefill (Mt3Backend *backend, const Mt3BackendWindow *windows,
 
   if (!use_device (self, error))
     return FALSE;
-  /* A slot that was released in the middle of a run, or while its window
-   * waited for the encoder, is free after that. */
+  /* A slot that was released in the middle of a run, while its text was
+   * verified or its window waited for the encoder, is free after that. */
   for (guint i = 0; i < n_windows; i++) {
-    const Slot *slot = &self->slot[windows[i].slot];
+    const Mt3CudaWindow *window = &self->windows[windows[i].slot];
 
-    while (slot->lane >= 0)
-      if (!collect_lane (self, &self->lanes[slot->lane], error))
+    while (window->lane >= 0)
+      if (!collect_lane (self, &self->lanes[window->lane], error))
         return FALSE;
-    if (slot->batch > self->prefill.n_started &&
+    if (window->verifying && !collect_texts (self, error))
+      return FALSE;
+    if (window->batch > self->prefill.n_started &&
         !mt3_cuda_prefill_start (&self->prefill, TRUE, error))
       return FALSE;
   }
   for (guint i = 0; i < n_windows; i++) {
-    Slot *slot = &self->slot[windows[i].slot];
-
-    slot->state = SLOT_ACTIVE;
-    slot->reported = FALSE;
-    slot->overflow = FALSE;
-    slot->rerun_exact = FALSE;
-    slot->ended = FALSE;
-    slot->n_tokens = 0;
-    slot->batch = self->prefill.n_started + 1;
-    slot->n_frames = windows[i].n_frames;
-    slot->index = windows[i].index;
-    slot->decoding = windows[i].decoding;
-    slot->text = mt3_token_order_start (&slot->decoding.order);
+    mt3_cuda_window_start (&self->windows[windows[i].slot], &windows[i],
+        self->prefill.n_started + 1);
     if (!mt3_cuda_prefill_add (&self->prefill, &windows[i], error))
       return FALSE;
   }
@@ -395,17 +435,18 @@ cuda_decode (Mt3Backend *backend, guint n_steps, guint *finished,
       !mt3_cuda_prefill_start (&self->prefill, FALSE, error) ||
       !start_any (self, n_steps, error) ||
       !continue_alone (self, n_steps, error) || !collect_oldest (self, error) ||
-      !start_lanes (self, n_steps, error))
+      !collect_verified (self, error) || !start_lanes (self, n_steps, error) ||
+      !start_verifier (self, error))
     return FALSE;
   for (guint i = 0; i < backend->n_slots; i++) {
-    Slot *slot = &self->slot[i];
+    Mt3CudaWindow *window = &self->windows[i];
 
-    if (slot->state != SLOT_FINISHED || slot->reported)
+    if (window->state != MT3_CUDA_WINDOW_FINISHED || window->reported)
       continue;
-    if (slot->overflow && backend->precision != MT3_PRECISION_EXACT &&
-        !rerun (self, i, error))
+    if (window->overflow && self->method != MT3_CUDA_STEPS_EXACTLY &&
+        !rerun (self, window, error))
       return FALSE;
-    slot->reported = TRUE;
+    window->reported = TRUE;
     finished[n++] = i;
   }
   *n_finished = n;
@@ -415,21 +456,21 @@ cuda_decode (Mt3Backend *backend, guint n_steps, guint *finished,
 static void
 cuda_result (Mt3Backend *backend, guint number, Mt3BackendResult *result)
 {
-  const Slot *slot = &((Mt3CudaBackend *) backend)->slot[number];
+  const Mt3CudaWindow *window = &((Mt3CudaBackend *) backend)->windows[number];
 
   *result = (Mt3BackendResult){
-      .n_tokens = slot->n_tokens,
-      .tokens = slot->tokens,
-      .log_probs = slot->log_probs,
-      .ended = slot->ended,
-      .rerun_exact = slot->rerun_exact,
+      .n_tokens = window->n_tokens,
+      .tokens = window->tokens,
+      .log_probs = window->log_probs,
+      .ended = window->ended,
+      .rerun_exact = window->rerun_exact,
   };
 }
 
 static void
 cuda_release (Mt3Backend *backend, guint number)
 {
-  ((Mt3CudaBackend *) backend)->slot[number].state = SLOT_FREE;
+  ((Mt3CudaBackend *) backend)->windows[number].state = MT3_CUDA_WINDOW_NONE;
 }
 
 static void
@@ -439,9 +480,11 @@ cuda_memory (Mt3Backend *backend, guint64 *host, guint64 *device)
   const gsize results =
       (sizeof (guint16) + sizeof (gfloat)) * self->weights->config.max_tokens;
 
-  *host = self->prefill.memory.host_bytes + backend->n_slots * results;
-  *device = self->weights->memory.device_bytes +
-            self->slots.memory.device_bytes + self->prefill.memory.device_bytes;
+  *host = self->prefill.memory.host_bytes + self->verifier.memory.host_bytes +
+          backend->n_slots * results;
+  *device =
+      self->weights->memory.device_bytes + self->slots.memory.device_bytes +
+      self->prefill.memory.device_bytes + self->verifier.memory.device_bytes;
   for (guint i = 0; i < self->n_lanes; i++) {
     *host += self->lanes[i].memory.host_bytes;
     *device += self->lanes[i].memory.device_bytes;
@@ -467,10 +510,11 @@ cuda_close (Mt3Backend *backend)
   for (guint i = 0; i < MAX_LANES; i++)
     mt3_cuda_lane_clear (&self->lanes[i]);
   mt3_cuda_prefill_clear (&self->prefill);
+  mt3_cuda_verifier_clear (&self->verifier);
   mt3_cuda_memory_clear (&self->slots.memory);
   g_clear_pointer (&self->weights, mt3_cuda_weights_free);
   g_clear_pointer (&self->model, mt3_model_unref);
-  g_free (self->slot);
+  g_free (self->windows);
   g_free (self->tokens);
   g_free (self->log_probs);
   g_free (self->parent.description);
@@ -554,13 +598,17 @@ open_slots (Mt3CudaBackend *self)
   const guint n = self->slots.n_slots;
   const guint max_tokens = self->weights->config.max_tokens;
 
-  self->slot = g_new0 (Slot, n);
+  self->windows = g_new0 (Mt3CudaWindow, n);
   self->tokens = g_new (guint16, (gsize) n * max_tokens);
   self->log_probs = g_new (gfloat, (gsize) n * max_tokens);
   for (guint i = 0; i < n; i++) {
-    self->slot[i].lane = -1;
-    self->slot[i].tokens = self->tokens + (gsize) i * max_tokens;
-    self->slot[i].log_probs = self->log_probs + (gsize) i * max_tokens;
+    Mt3CudaWindow *window = &self->windows[i];
+
+    window->slot = i;
+    window->verifies = self->method == MT3_CUDA_VERIFIES;
+    window->lane = -1;
+    window->tokens = self->tokens + (gsize) i * max_tokens;
+    window->log_probs = self->log_probs + (gsize) i * max_tokens;
   }
 }
 
@@ -569,34 +617,37 @@ open_all (
     Mt3CudaBackend *self, const Mt3BackendOptions *options, GError **error)
 {
   const Mt3Config *config = mt3_model_config (self->model);
-  const gboolean exact = options->precision == MT3_PRECISION_EXACT;
   gboolean dependent;
 
   if (!check_config (config, error) || !use_device (self, error) ||
       !describe (self, &dependent, error))
     return FALSE;
-  self->weights = mt3_cuda_weights_new (self->model, exact, error);
+  self->weights = mt3_cuda_weights_new (self->model, self->method, error);
   if (self->weights == NULL ||
       !mt3_cuda_slots_init (
-          &self->slots, config, exact, options->n_slots, error) ||
+          &self->slots, config, self->method, options->n_slots, error) ||
       !mt3_cuda_prefill_init (&self->prefill, self->weights, &self->slots,
           MIN (PREFILL_BATCH, self->slots.n_slots), dependent, error) ||
-      !open_lanes (self, dependent, error))
+      !open_lanes (self, dependent, error) ||
+      (self->method == MT3_CUDA_VERIFIES &&
+          !mt3_cuda_verifier_init (
+              &self->verifier, self->weights, &self->slots, dependent, error)))
     return FALSE;
   open_slots (self);
   mt3_model_release_pages (self->model);
   return mt3_cuda_check (cudaDeviceSynchronize (), "prepare the device", error);
 }
 
-Mt3Backend *
-mt3_cuda_backend_open (
-    Mt3Model *model, const Mt3BackendOptions *options, GError **error)
+static Mt3Backend *
+open_backend (Mt3Model *model, const Mt3BackendOptions *options,
+    Mt3CudaMethod method, GError **error)
 {
   Mt3CudaBackend *self = g_new0 (Mt3CudaBackend, 1);
   Mt3Backend *backend = &self->parent;
 
   self->model = mt3_model_ref (model);
   self->device_id = options->device_id;
+  self->method = method;
   backend->name = "cuda";
   backend->precision = options->precision == MT3_PRECISION_EXACT
                            ? MT3_PRECISION_EXACT
@@ -615,4 +666,16 @@ mt3_cuda_backend_open (
   backend->prefill_batch = self->prefill.batch;
   backend->decode_steps = DECODE_STEPS;
   return backend;
+}
+
+/* Float32 accuracy is what float16 drafts once it has been verified: so it is
+ * nearly as fast. */
+Mt3Backend *
+mt3_cuda_backend_open (
+    Mt3Model *model, const Mt3BackendOptions *options, GError **error)
+{
+  return open_backend (model, options,
+      options->precision == MT3_PRECISION_EXACT ? MT3_CUDA_VERIFIES
+                                                : MT3_CUDA_DRAFTS,
+      error);
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "engine/cuda/graph.h"
+
 /* The row count that a run of @n_rows is padded to: fine where a step is short
  * and padding would show, a power of two or one and a half beyond. */
 static guint
@@ -214,38 +216,23 @@ enqueue_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
 
 /* ------------------------------------------------------------- graphs */
 
-/* The graph of MT3_CUDA_GRAPH_STEPS steps of @bucket rows. The embedding that
- * it starts with is the one that the steps before left, made again. */
+/* The embedding that the steps of a graph start with is the one that those
+ * before left, made again. */
+static cudaError_t
+enqueue_graph (gconstpointer self, guint bucket)
+{
+  return enqueue_steps (self, bucket, MT3_CUDA_GRAPH_STEPS);
+}
+
+/* Once for real first, with no row active: see mt3_cuda_graph_new(). */
 static cudaGraphExec_t
 build_graph (Mt3CudaLane *self, guint bucket, GError **error)
 {
-  cudaGraph_t graph = NULL;
-  cudaGraphExec_t executable = NULL;
-  cudaError_t enqueued;
-  gboolean ok;
-
-  /* Once for real with no row active: kernels are loaded at their first launch,
-   * which a capture does not allow. */
   if (!mt3_cuda_check (
-          enqueue_steps (self, bucket, 1), "run a decode step", error) ||
-      !mt3_cuda_check (cudaStreamBeginCapture (
-                           self->stream, cudaStreamCaptureModeThreadLocal),
-          "capture decode steps", error))
+          enqueue_steps (self, bucket, 1), "run a decode step", error))
     return NULL;
-  enqueued = enqueue_steps (self, bucket, MT3_CUDA_GRAPH_STEPS);
-  ok = mt3_cuda_check (cudaStreamEndCapture (self->stream, &graph),
-           "capture decode steps", error) &&
-       mt3_cuda_check (enqueued, "capture decode steps", error) &&
-       mt3_cuda_check (cudaGraphInstantiate (&executable, graph, 0),
-           "instantiate decode steps", error) &&
-       mt3_cuda_check (cudaGraphUpload (executable, self->stream),
-           "upload decode steps", error);
-  if (graph != NULL)
-    cudaGraphDestroy (graph);
-  if (ok || executable == NULL)
-    return executable;
-  cudaGraphExecDestroy (executable);
-  return NULL;
+  return mt3_cuda_graph_new (
+      self->stream, enqueue_graph, self, bucket, "decode steps", error);
 }
 
 static gboolean
@@ -264,12 +251,6 @@ build_graphs (Mt3CudaLane *self, GError **error)
     rows = bucket;
   }
   return TRUE;
-}
-
-static void
-destroy_graph (gpointer graph)
-{
-  cudaGraphExecDestroy (graph);
 }
 
 /* ---------------------------------------------------------- life, runs */
@@ -375,7 +356,7 @@ mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
   self->slots = slots;
   self->dependent = dependent;
   self->capacity = (bucket_for (capacity) + tile - 1) / tile * tile;
-  self->graphs = g_hash_table_new_full (NULL, NULL, NULL, destroy_graph);
+  self->graphs = g_hash_table_new_full (NULL, NULL, NULL, mt3_cuda_graph_free);
   return create_streams (self, error) && take_all (self, error) &&
          build_graphs (self, error);
 }

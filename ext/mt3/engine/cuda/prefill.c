@@ -138,6 +138,7 @@ normalised (const Mt3CudaPrefill *self, Mt3CudaGemm gemm,
   gemm.cache = self->slots->cross;
   gemm.cache_slot = self->slots->cross_slot;
   gemm.cache_half = !self->weights->exact;
+  gemm.cache_lo = self->slots->cross_lo;
   return mt3_cuda_gemm (&gemm, launch (self));
 }
 

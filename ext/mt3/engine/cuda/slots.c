@@ -16,6 +16,7 @@ static gsize
 slot_bytes (const Mt3CudaSlots *self, const Mt3Config *config)
 {
   return (self->cross_slot + self->self_slot) * self->element +
+         (self->verifies ? self->cross_slot * sizeof (guint16) : 0) +
          mt3_config_window_samples (config) * sizeof (gfloat) + sizeof (gint) +
          mt3_cuda_allowed_words (config) * sizeof (guint32);
 }
@@ -48,12 +49,14 @@ choose_n_slots (
 
 gboolean
 mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3Config *config,
-    gboolean exact, guint n_slots, GError **error)
+    Mt3CudaMethod method, guint n_slots, GError **error)
 {
   const gsize width =
       (gsize) config->decoder_layers * 2 * mt3_config_inner (config);
 
-  self->element = exact ? sizeof (gfloat) : sizeof (guint16);
+  self->element =
+      method == MT3_CUDA_STEPS_EXACTLY ? sizeof (gfloat) : sizeof (guint16);
+  self->verifies = method == MT3_CUDA_VERIFIES;
   self->cross_slot = width * config->window_frames;
   self->self_slot = width * config->max_tokens;
   if (!choose_n_slots (self, config, n_slots, error))
@@ -63,6 +66,13 @@ mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3Config *config,
       "cross-attention caches", error);
   if (self->cross == NULL)
     return FALSE;
+  if (self->verifies) {
+    self->cross_lo = mt3_cuda_memory_device (&self->memory,
+        self->n_slots * self->cross_slot * sizeof (guint16),
+        "cross-attention caches", error);
+    if (self->cross_lo == NULL)
+      return FALSE;
+  }
   self->self = mt3_cuda_memory_device (&self->memory,
       self->n_slots * self->self_slot * self->element, "self-attention caches",
       error);

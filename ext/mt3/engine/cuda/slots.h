@@ -11,6 +11,8 @@ G_BEGIN_DECLS
 /**
  * Mt3CudaSlots:
  * @cross: [slot][layer][head][key, value][frame][64], float16 or float32
+ * @cross_lo: the same, what float16 leaves of each, times 2048; only where
+ *   texts are verified
  * @self: [slot][layer][head][key, value][position][64], likewise
  * @samples: [slot][window_samples] of the window in the slot, kept for a rerun
  * @overflow: [slot] 1 when prefill left the range of float16
@@ -22,7 +24,8 @@ typedef struct {
   Mt3CudaMemory memory;
   guint n_slots;
   gsize element; /* bytes */
-  void *cross;
+  gboolean verifies;
+  void *cross, *cross_lo;
   void *self;
   gsize cross_slot, self_slot;
   gfloat *samples;
@@ -40,6 +43,6 @@ mt3_cuda_allowed_words (const Mt3Config *config)
 /* Takes device memory for @n_slots, or for as many as is sensible when it is
  * 0. Too many fail with an error that says how many would fit. */
 gboolean mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3Config *config,
-    gboolean exact, guint n_slots, GError **error);
+    Mt3CudaMethod method, guint n_slots, GError **error);
 
 G_END_DECLS

@@ -353,25 +353,90 @@ load_decoder (Loader *self, GError **error)
              TRUE, &weights->logits, error);
 }
 
+/* A norm's scale, by the name of the norm. */
 static gboolean
-load_all (Loader *self, GError **error)
+set_layer_scale (Loader *self, const gchar *norm, guint layer, GError **error)
+{
+  return set_scale (self,
+      mt3_model_tensor (self->model, "decoder/layers_%u/%s/scale", layer, norm),
+      error);
+}
+
+/* A matrix of an attention of the decoder. */
+static gboolean
+load_matrix (Loader *self, guint layer, const gchar *name, gboolean scaled,
+    Mt3CudaPlanes *out, GError **error)
+{
+  return load (self,
+      mt3_model_tensor (
+          self->model, "decoder/layers_%u/%s/kernel", layer, name),
+      scaled, out, error);
+}
+
+static gboolean
+load_verifier_layer (Loader *self, guint layer, GError **error)
+{
+  Mt3CudaVerifierLayer *out = &self->weights->verifier[layer];
+
+  return set_layer_scale (
+             self, "pre_self_attention_layer_norm", layer, error) &&
+         load_qkv (
+             self, "decoder", layer, "self_attention", 0, &out->qkv, error) &&
+         load_matrix (
+             self, layer, "self_attention/out", FALSE, &out->self_out, error) &&
+         set_layer_scale (
+             self, "pre_cross_attention_layer_norm", layer, error) &&
+         load_matrix (self, layer, "encoder_decoder_attention/query", TRUE,
+             &out->cross_query, error) &&
+         load_matrix (self, layer, "encoder_decoder_attention/out", FALSE,
+             &out->cross_out, error) &&
+         load_mlp (self, "decoder", layer, &out->up, &out->down, error);
+}
+
+static gboolean
+load_verifier (Loader *self, GError **error)
+{
+  Mt3CudaWeights *weights = self->weights;
+  const guint wide = MT3_CUDA_WIDTH_MULTIPLE;
+  const Mt3Tensor *logits =
+      mt3_model_tensor (self->model, "decoder/logits_dense/kernel");
+  const gsize rows = (logits->shape[1] + wide - 1) / wide * wide;
+
+  self->split = TRUE;
+  self->layout = MT3_CUDA_ROW_MAJOR;
+  for (guint i = 0; i < weights->config.decoder_layers; i++)
+    if (!load_verifier_layer (self, i, error))
+      return FALSE;
+  return set_scale (self,
+             mt3_model_tensor (self->model, "decoder/decoder_norm/scale"),
+             error) &&
+         take (
+             self, rows, logits->shape[0], &weights->verifier_logits, error) &&
+         pack (self, logits, TRUE, weights->verifier_logits, 0, 1, error);
+}
+
+static gboolean
+load_all (Loader *self, Mt3CudaMethod method, GError **error)
 {
   return loader_init (self, error) && load_tables (self->weights, error) &&
-         load_encoder (self, error) && load_decoder (self, error);
+         load_encoder (self, error) && load_decoder (self, error) &&
+         (method != MT3_CUDA_VERIFIES || load_verifier (self, error));
 }
 
 Mt3CudaWeights *
-mt3_cuda_weights_new (const Mt3Model *model, gboolean exact, GError **error)
+mt3_cuda_weights_new (
+    const Mt3Model *model, Mt3CudaMethod method, GError **error)
 {
   g_autoptr (Mt3CudaWeights) self = g_new0 (Mt3CudaWeights, 1);
   Loader loader = {.weights = self, .model = model};
   gboolean ok;
 
   self->config = *mt3_model_config (model);
-  self->exact = exact;
+  self->exact = method == MT3_CUDA_STEPS_EXACTLY;
   self->encoder = g_new0 (Mt3CudaEncoderLayer, self->config.encoder_layers);
   self->decoder = g_new0 (Mt3CudaDecoderLayer, self->config.decoder_layers);
-  ok = load_all (&loader, error);
+  self->verifier = g_new0 (Mt3CudaVerifierLayer, self->config.decoder_layers);
+  ok = load_all (&loader, method, error);
   mt3_cuda_memory_clear (&loader.scratch);
   return ok ? g_steal_pointer (&self) : NULL;
 }
@@ -382,5 +447,6 @@ mt3_cuda_weights_free (Mt3CudaWeights *self)
   mt3_cuda_memory_clear (&self->memory);
   g_free (self->encoder);
   g_free (self->decoder);
+  g_free (self->verifier);
   g_free (self);
 }

@@ -22,9 +22,24 @@ typedef struct {
   Mt3CudaPlanes qkv, self_out, cross_out, up, down;
 } Mt3CudaDecoderLayer;
 
+/* The decoder's for whole texts at once, in the encoder's form. */
+typedef struct {
+  Mt3CudaPlanes qkv, self_out, cross_query, cross_out, up, down;
+} Mt3CudaVerifierLayer;
+
+/* How an engine comes to its tokens. */
+typedef enum {
+  MT3_CUDA_DRAFTS, /* step by step in float16 */
+  MT3_CUDA_VERIFIES, /* the same, and whole texts again in split form */
+  MT3_CUDA_STEPS_EXACTLY, /* step by step in split form */
+} Mt3CudaMethod;
+
 /**
  * Mt3CudaWeights:
- * @exact: whether the decoder is in split form; the encoder always is
+ * @exact: whether the decoder that makes steps is in split form; the encoder
+ *   always is
+ * @verifier: [decoder_layers], and @verifier_logits; only where texts are
+ *   verified
  * @cross_kv: keys and values of all decoder layers, [layer][key, value]
  * @embedding: [vocab, d_model] float32
  * @positions: [n_positions, d_model] float32
@@ -39,6 +54,8 @@ typedef struct {
   Mt3CudaPlanes cross_kv;
   Mt3CudaDecoderLayer *decoder;
   Mt3CudaPlanes logits;
+  Mt3CudaVerifierLayer *verifier;
+  Mt3CudaPlanes verifier_logits;
   gfloat *embedding;
   gfloat *positions;
   gfloat *hann, *twiddle, *mel_weight;
@@ -47,7 +64,7 @@ typedef struct {
 
 /* Loads onto the current device; blocks until everything is there. */
 Mt3CudaWeights *mt3_cuda_weights_new (
-    const Mt3Model *model, gboolean exact, GError **error);
+    const Mt3Model *model, Mt3CudaMethod method, GError **error);
 void mt3_cuda_weights_free (Mt3CudaWeights *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3CudaWeights, mt3_cuda_weights_free)
 
