@@ -5,7 +5,10 @@
  * Runs on a machine with a GPU: see tests/benchmarks/gpu.sh, which unpacks the
  * golden file into GOLDEN_DIR/<array>.f32.
  *
- * usage: gpu-golden MODEL GOLDEN_DIR
+ * usage: gpu-golden MODEL GOLDEN_DIR [steps]
+ *
+ * steps: without the texts that are verified, whose graphs racecheck has no
+ * memory for.
  */
 #include "engine/cuda/lane.h"
 #include "engine/cuda/prefill.h"
@@ -262,14 +265,15 @@ main (int argc, char **argv)
   Test test = {0};
   g_autoptr (GError) error = NULL;
 
-  if (argc != 3)
-    g_error ("usage: gpu-golden MODEL GOLDEN_DIR");
+  if (argc < 3 || (argc > 3 && strcmp (argv[3], "steps") != 0))
+    g_error ("usage: gpu-golden MODEL GOLDEN_DIR [steps]");
   test.golden_dir = argv[2];
   test.model = mt3_model_open (argv[1], &error);
   if (test.model == NULL)
     g_error ("%s", error->message);
   with_engine (&test, MT3_CUDA_STEPS_EXACTLY, check_steps);
-  with_engine (&test, MT3_CUDA_VERIFIES, check_texts);
+  if (argc == 3)
+    with_engine (&test, MT3_CUDA_VERIFIES, check_texts);
   mt3_model_unref (test.model);
   return test.n_failed == 0 ? 0 : 1;
 }
