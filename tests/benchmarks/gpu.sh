@@ -275,10 +275,12 @@ measure () {
     step "180 s, $precision" bench $precision "$model" -p $precision -r 5 \
       -g "$long/tokens.json" "$long/audio.flac"
   done
-  step "one window alone" bench window "$model" -p fast -w 20 -r 5 \
-    "$long/audio.flac"
-  step "2,000 windows queued" bench queue "$model" -p fast -q 2000 -r 5 \
-    "$long/audio.flac"
+  for precision in fast exact; do
+    step "one window alone, $precision" bench window-$precision "$model" \
+      -p $precision -w 20 -r 5 "$long/audio.flac"
+    step "2,000 windows queued, $precision" bench queue-$precision "$model" \
+      -p $precision -q 2000 -r 5 "$long/audio.flac"
+  done
   step "180 s through a pipeline" bench_element file -p fast -r 7 \
     "$long/audio.flac"
   step "recordings, fast" bench_recordings fast
