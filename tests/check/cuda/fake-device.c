@@ -7,12 +7,15 @@
 
 #define EOS 1
 #define FIRST_TOKEN 3
-#define LONGEST 40
+#define LONG 40
+#define LONGEST 160
+#define POSITIONS 512
 
 FakeDevice fake_device;
 
-/* Slots' windows on the device: a hash of the samples, by the slot's flag. */
-static GHashTable *contents;
+/* Slots' windows on the device: a hash of the samples, by the slot's flag. And
+ * what their self caches have: FakeText.fed of each position. */
+static GHashTable *contents, *caches;
 
 typedef enum { OP_COPY, OP_WAIT, OP_MEL, OP_SAMPLE } OpKind;
 
@@ -55,8 +58,10 @@ void
 fake_device_reset (void)
 {
   g_clear_pointer (&contents, g_hash_table_unref);
+  g_clear_pointer (&caches, g_hash_table_unref);
   g_clear_pointer (&streams, g_ptr_array_unref);
   contents = g_hash_table_new (NULL, NULL);
+  caches = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   streams = g_ptr_array_new ();
   fake_device = (FakeDevice){.driver = 13000,
       .runtime = 13000,
@@ -65,19 +70,30 @@ fake_device_reset (void)
       .patience = 100};
 }
 
+static void run_until (cudaStream_t stream, guint64 at);
+
+/* Some stream does something now and then, if they are restless. */
+static void
+run_some (void)
+{
+  static guint32 state = 1;
+  cudaStream_t stream;
+
+  state = state * 1664525u + 1013904223u;
+  if (!fake_device.restless || streams->len == 0 || state >> 30 != 0)
+    return;
+  stream = g_ptr_array_index (streams, (state >> 16) % streams->len);
+  run_until (stream, MIN (stream->n_added, stream->n_run + (state >> 24) % 32));
+}
+
 static cudaError_t
 outcome (cudaError_t failure)
 {
+  run_some ();
   return ++fake_device.n_calls == fake_device.fail_at ? failure : cudaSuccess;
 }
 
 /* ------------------------------------------------------------- kernels */
-
-gfloat
-fake_device_log_prob (guint position, gboolean drafted)
-{
-  return (drafted ? -0.25f : -0.125f) * (gfloat) (position + 1);
-}
 
 static guint32
 hash_samples (const gfloat *samples, gsize n)
@@ -90,53 +106,58 @@ hash_samples (const gfloat *samples, gsize n)
   return hash;
 }
 
-static guint16
-token_of (guint32 hash, guint position)
+FakeText
+fake_text_start (const gfloat *samples, gsize n)
 {
-  if (position >= hash % LONGEST)
-    return EOS;
-  return (guint16) (FIRST_TOKEN + (hash >> (position % 24)) % 1000);
+  return (FakeText){hash_samples (samples, n), 0, 0};
+}
+
+void
+fake_text_feed (FakeText *text, guint16 token)
+{
+  text->fed = (text->fed ^ token) * 2654435761u + text->window;
+  text->fed ^= text->fed >> 15;
+  text->n_fed++;
+}
+
+/* One in eight is longer than others, and than a block of rows. */
+static guint
+length_of (guint32 window)
+{
+  return window % 8 == 0 ? 100 + window / 8 % LONGEST : window % LONG;
 }
 
 /* Where float16 chooses another token. */
 static gboolean
-slips (guint32 hash, guint position)
+slips (const FakeText *text)
 {
-  return (hash / 7 + position) % 11 == 3;
+  return (text->window / 7 + text->n_fed) % 11 == 4;
 }
 
 /* Whether float16's own probabilities show where. */
-static gboolean
-is_doubted (guint32 hash)
-{
-  return hash % 2 == 0;
-}
-
 gboolean
-fake_device_doubts (const gfloat *samples, gsize n)
+fake_text_is_doubted (const FakeText *text)
 {
-  return is_doubted (hash_samples (samples, n));
+  return text->window / 3 % 2 == 0;
 }
 
-/* Sometimes it ends too early, or too late. */
-static guint16
-drafted_token (guint32 hash, guint position)
-{
-  const guint16 token = token_of (hash, position);
-
-  if (!slips (hash, position))
-    return token;
-  return token == EOS ? FIRST_TOKEN
-                      : (position % 3 == 0 ? EOS : (guint16) (token + 1));
-}
-
+/* A draft ends too early at times, or too late. */
 guint16
-fake_device_token (
-    const gfloat *samples, gsize n, guint position, gboolean drafted)
+fake_text_token (const FakeText *text, gboolean drafted)
 {
-  const guint32 hash = hash_samples (samples, n);
+  const gboolean slip = drafted && slips (text);
 
-  return drafted ? drafted_token (hash, position) : token_of (hash, position);
+  if (text->n_fed > length_of (text->window))
+    return slip ? FIRST_TOKEN : EOS;
+  if (slip && text->n_fed % 3 == 1)
+    return EOS;
+  return (guint16) (FIRST_TOKEN + text->fed % 1000 + (slip ? 1 : 0));
+}
+
+gfloat
+fake_text_log_prob (const FakeText *text, gboolean drafted)
+{
+  return (drafted ? -2.0f : -1.0f) * (gfloat) (1 + text->fed % 1000);
 }
 
 static void
@@ -166,48 +187,75 @@ permits (const Mt3CudaSample *args, const Mt3CudaRow *row, guint16 token)
              mt3_token_order_permits (&row->order, &row->state, token, EOS));
 }
 
-/* The next token that the row may have. */
+/* The next token that the row may have, or the end where there is none. */
 static guint16
 permitted_token (
     const Mt3CudaSample *args, const Mt3CudaRow *row, guint16 token)
 {
-  while (!permits (args, row, token))
-    token = (guint16) ((token + 1) % args->vocab);
-  return token;
+  for (int i = 0; i < args->vocab; i++)
+    if (permits (args, row, (guint16) ((token + i) % args->vocab)))
+      return (guint16) ((token + i) % args->vocab);
+  return EOS;
+}
+
+/* The text of a row, from its slot's self cache, where it leaves its own token;
+ * a row of a whole text goes on from the row before. */
+static FakeText
+text_of (
+    const Mt3CudaSample *args, const Mt3CudaRow *row, const FakeText *before)
+{
+  gpointer flag = (gpointer) &args->overflow[row->slot];
+  guint32 *cache = g_hash_table_lookup (caches, flag);
+  FakeText text = {GPOINTER_TO_UINT (g_hash_table_lookup (contents, flag)), 0,
+      (guint) row->position};
+
+  g_assert_cmpint (row->position, <, POSITIONS);
+  if (cache == NULL) {
+    cache = g_new0 (guint32, POSITIONS);
+    g_hash_table_insert (caches, flag, cache);
+  }
+  if (row->position > 0)
+    text.fed = before != NULL ? before->fed : cache[row->position - 1];
+  fake_text_feed (&text, (guint16) row->token);
+  if (before == NULL)
+    cache[row->position] = text.fed;
+  return text;
+}
+
+static void
+sample_row (const Mt3CudaSample *args, int i, const FakeText *text)
+{
+  const gboolean drafts = args->out.lo == NULL;
+  Mt3CudaRow *row = &args->rows[i];
+  Mt3CudaRecord *record = &args->records[row->step++ * args->n_rows + i];
+
+  record->flags = args->overflow[row->slot] && drafts ? MT3_CUDA_OVERFLOW : 0;
+  if (drafts && slips (text) && fake_text_is_doubted (text))
+    record->flags |= MT3_CUDA_DOUBT;
+  record->log_prob = fake_text_log_prob (text, drafts);
+  fake_device.n_drafted += drafts ? 1 : 0;
+  record->token = permitted_token (args, row, fake_text_token (text, drafts));
+  mt3_token_order_follow (&row->order, &row->state, record->token);
+  row->token = record->token;
+  row->position++;
+  row->remaining = record->token == EOS || record->flags & MT3_CUDA_OVERFLOW
+                       ? 0
+                       : row->remaining - 1;
 }
 
 static void
 run_sample (const Mt3CudaSample *args)
 {
-  for (int i = 0; args->logits != NULL && i < args->n_rows; i++) {
-    Mt3CudaRow *row = &args->rows[i];
-    const int *flag = &args->overflow[row->slot];
-    const guint position = (guint) row->position;
-    const guint32 hash =
-        GPOINTER_TO_UINT (g_hash_table_lookup (contents, (gpointer) flag));
-    const gboolean drafts = args->out.lo == NULL;
-    Mt3CudaRecord *record;
+  const gboolean verifies =
+      args->out.lo != NULL && args->n_rows % MT3_CUDA_BLOCK_ROWS == 0;
+  FakeText text = {0};
 
-    if (row->remaining == 0)
-      continue;
-    record = &args->records[row->step++ * args->n_rows + i];
-    record->flags = *flag && drafts ? MT3_CUDA_OVERFLOW : 0;
-    if (drafts && slips (hash, position) && is_doubted (hash))
-      record->flags |= MT3_CUDA_DOUBT;
-    record->log_prob = fake_device_log_prob (position, drafts);
-    fake_device.n_drafted += drafts ? 1 : 0;
-    record->token = permitted_token (args, row,
-        drafts ? drafted_token (hash, position) : token_of (hash, position));
-    mt3_token_order_follow (&row->order, &row->state, record->token);
-    row->token = record->token;
-    row->position++;
-    row->remaining = record->token == EOS || record->flags & MT3_CUDA_OVERFLOW
-                         ? 0
-                         : row->remaining - 1;
-  }
+  for (int i = 0; args->logits != NULL && i < args->n_rows; i++)
+    if (args->rows[i].remaining > 0) {
+      text = text_of (args, &args->rows[i], verifies ? &text : NULL);
+      sample_row (args, i, &text);
+    }
 }
-
-static void run_until (cudaStream_t stream, guint64 at);
 
 static void
 run_op (const Op *op)

@@ -22,6 +22,7 @@ G_BEGIN_DECLS
  *   say
  * @n_devices: that there are
  * @capability: of every device, as 90
+ * @restless: streams do something now and then, before anybody waits
  * @patience: times that an event is asked for before it has happened by itself;
  *   at first so many that whole batches come meanwhile
  * @fail_at: the call that fails, counted from 1; 0: none
@@ -33,6 +34,7 @@ G_BEGIN_DECLS
  */
 typedef struct {
   int driver, runtime, n_devices, capability;
+  gboolean restless;
   guint patience;
   guint fail_at;
   guint n_calls, n_uploads, n_drafted, n_live;
@@ -44,16 +46,25 @@ extern FakeDevice fake_device;
 /* As new, with nothing in use. */
 void fake_device_reset (void);
 
-/* The token at @position of a window of @n samples, or that which is @drafted
- * in float16. Some texts are long, and all end before position 40. */
-guint16 fake_device_token (
-    const gfloat *samples, gsize n, guint position, gboolean drafted);
+/* A window, and what its text was fed so far: a hash of both. */
+typedef struct {
+  guint32 window, fed;
+  guint n_fed;
+} FakeText;
 
-/* Its log-probability. */
-gfloat fake_device_log_prob (guint position, gboolean drafted);
+/* The text of a window of @n samples, which is fed nothing yet. */
+FakeText fake_text_start (const gfloat *samples, gsize n);
 
-/* Whether drafts of this window are told to be in doubt where they are wrong,
- * which every eleventh token is. */
-gboolean fake_device_doubts (const gfloat *samples, gsize n);
+/* The start token comes first. */
+void fake_text_feed (FakeText *text, guint16 token);
+
+/* What follows, or what is @drafted in float16: another one in eleven times.
+ * All texts end; some have more than 128 tokens. */
+guint16 fake_text_token (const FakeText *text, gboolean drafted);
+gfloat fake_text_log_prob (const FakeText *text, gboolean drafted);
+
+/* Whether drafts of this window are told to be in doubt where they are wrong.
+ */
+gboolean fake_text_is_doubted (const FakeText *text);
 
 G_END_DECLS

@@ -189,6 +189,26 @@ load_encoder_layer (Loader *self, guint layer, GError **error)
          load_mlp (self, "encoder", layer, &out->up, &out->down, error);
 }
 
+/* What comes next lies behind this norm of the decoder's. */
+static gboolean
+set_layer_scale (Loader *self, const gchar *norm, guint layer, GError **error)
+{
+  return set_scale (self,
+      mt3_model_tensor (self->model, "decoder/layers_%u/%s/scale", layer, norm),
+      error);
+}
+
+/* A matrix of an attention of the decoder. */
+static gboolean
+load_matrix (Loader *self, guint layer, const gchar *name, gboolean scaled,
+    Mt3CudaPlanes *out, GError **error)
+{
+  return load (self,
+      mt3_model_tensor (
+          self->model, "decoder/layers_%u/%s/kernel", layer, name),
+      scaled, out, error);
+}
+
 /* Self-attention with its norm, and the two parts of the cross-attention's
  * query, with the norm that lies before that. */
 static gboolean
@@ -202,20 +222,14 @@ load_attention (Loader *self, guint layer, GError **error)
       "decoder/layers_%u/encoder_decoder_attention/query/kernel", layer);
   Mt3CudaDecoderLayer *w = &self->weights->decoder[layer];
 
-  return set_scale (self,
-             mt3_model_tensor (self->model,
-                 "decoder/layers_%u/pre_self_attention_layer_norm/scale",
-                 layer),
-             error) &&
+  return set_layer_scale (
+             self, "pre_self_attention_layer_norm", layer, error) &&
          load_qkv (
              self, "decoder", layer, "self_attention", inner, &w->qkv, error) &&
          take (self, d + inner, inner, &w->self_out, error) &&
          pack (self, out, FALSE, w->self_out, 0, 1, error) &&
-         set_scale (self,
-             mt3_model_tensor (self->model,
-                 "decoder/layers_%u/pre_cross_attention_layer_norm/scale",
-                 layer),
-             error) &&
+         set_layer_scale (
+             self, "pre_cross_attention_layer_norm", layer, error) &&
          pack (self, query, TRUE, w->qkv, 3 * inner, 1, error) &&
          upload (self, out, self->factors[0], error) &&
          upload (self, query, self->factors[1], error) &&
@@ -233,11 +247,8 @@ load_decoder_layer (Loader *self, guint layer, GError **error)
   Mt3CudaDecoderLayer *out = &self->weights->decoder[layer];
 
   return load_attention (self, layer, error) &&
-         load (self,
-             mt3_model_tensor (self->model,
-                 "decoder/layers_%u/encoder_decoder_attention/out/kernel",
-                 layer),
-             FALSE, &out->cross_out, error) &&
+         load_matrix (self, layer, "encoder_decoder_attention/out", FALSE,
+             &out->cross_out, error) &&
          load_mlp (self, "decoder", layer, &out->up, &out->down, error);
 }
 
@@ -351,26 +362,6 @@ load_decoder (Loader *self, GError **error)
          load (self,
              mt3_model_tensor (self->model, "decoder/logits_dense/kernel"),
              TRUE, &weights->logits, error);
-}
-
-/* A norm's scale, by the name of the norm. */
-static gboolean
-set_layer_scale (Loader *self, const gchar *norm, guint layer, GError **error)
-{
-  return set_scale (self,
-      mt3_model_tensor (self->model, "decoder/layers_%u/%s/scale", layer, norm),
-      error);
-}
-
-/* A matrix of an attention of the decoder. */
-static gboolean
-load_matrix (Loader *self, guint layer, const gchar *name, gboolean scaled,
-    Mt3CudaPlanes *out, GError **error)
-{
-  return load (self,
-      mt3_model_tensor (
-          self->model, "decoder/layers_%u/%s/kernel", layer, name),
-      scaled, out, error);
 }
 
 static gboolean
