@@ -154,8 +154,8 @@ finish_staged (const Mt3CudaGemm &a, const float (&sums)[COLUMNS / 2],
       }
     }
   }
-  /* 64 rows lie within one window. */
-  if (overflow)
+  /* 64 rows lie within one window; beyond the last it is another's. */
+  if (overflow && row0 < a.m)
     a.overflow[a.slots[row0 / a.frames]] = 1;
 }
 

@@ -5,12 +5,12 @@
  *
  * Conventions of all kernels
  *
- * Precision. `exact` keeps each float32 as two float16 planes (see
+ * Precision. The split form keeps each float32 as two float16 planes (see
  * Mt3CudaPlanes) whose products on the tensor cores carry 22 bits, as "3xTF32"
  * does (Ootomo and Yokota, "Recovering single precision accuracy from Tensor
- * Cores", 2022). `fast` decodes with float16 matrices, a NULL `lo`, and
- * float32 sums. Prefill is always exact: it takes a tenth of the time, and the
- * encoder's rounding to float16 would make half of all errors.
+ * Cores", 2022). Prefill and verification have it: prefill takes a tenth of the
+ * time, and the encoder's rounding to float16 would make half of all errors.
+ * Decode steps have it, or float16 matrices, a NULL `lo`, and float32 sums.
  *
  * RMSNorm. A norm is a factor per row times a scale per column. The scale is
  * folded into the rows of the next weight; the factor comes from partial sums
@@ -184,8 +184,10 @@ typedef enum {
  *   columns are [layer][key, value][head][64]
  * @cache_half: whether @cache is of float16, or else of float32
  * @cache_lo: NULL, or what float16 leaves of each, times 2048
- * @slots: [m / frames] slot of each window
- * @overflow: [slots] set to 1 for a window in which a value left float16
+ * @frames: rows of a window, or of a block of a text
+ * @slots: [m / frames] slot of each window, or number of each block
+ * @overflow: [slots] set to 1 for a window or block in which a value left
+ *   float16
  * @tile: 0: chosen by the launcher; 1 .. MT3_CUDA_GEMM_TILES: for tests, 1 is
  *   that of any device
  */
@@ -249,7 +251,7 @@ typedef struct {
  * @blocks: (CAUSAL, CROSS) [n_blocks] on the device; padding has no result
  * @cache: (CROSS) the layer's part of the cross cache of slot 0, layout [slot]
  *   [layer][head][key, value][frame][64]. Unlike activations not times 1/64
- * @cache_slot: elements from one slot to the next
+ * @cache_slot: elements from one slot to the next, of @n_slots
  * @any_device: by the kernel of any device; for tests
  */
 typedef struct {
@@ -298,7 +300,7 @@ typedef struct {
 } Mt3CudaRow;
 
 #define MT3_CUDA_OVERFLOW 1 /* a value left float16, or is not a number */
-#define MT3_CUDA_DOUBT 2 /* another token is nearly as probable */
+#define MT3_CUDA_DOUBT 2 /* another token, permitted or not, is as probable */
 
 /* What one row made in one step. */
 typedef struct {

@@ -357,6 +357,8 @@ check () {
     "$work/overflow.safetensors" 12 40
   begin "parity, random weights" check_program gpu-parity \
     "$work/tiny.safetensors"
+  begin "parity, long texts" check_program gpu-parity \
+    "$work/tiny.safetensors" 40 300
   begin "parity, our own model's widths" check_program gpu-parity \
     "$work/narrow.safetensors"
   [ -z "$shared" ] || begin "mt3-small, the CPU's files" small_as_cpu

@@ -318,9 +318,10 @@ gst_mt3_transcribe_class_init (GstMt3TranscribeClass *klass)
    *
    * * gchararray `model`, `device` ("cpu", "cuda"), `device-description`,
    *   `precision`, and `why-not-cuda` when the device is `auto` and there is a
-   *   reason; guint `slots`, `streams`; guint64 `reruns` (windows computed
-   *   again in exact precision), `host-bytes`, `device-bytes`: of the engine,
-   *   which other elements may share; missing while no model is open
+   *   reason; guint `slots`, `streams`; guint64 `reruns` (windows that left the
+   *   range of float16 on a GPU and were computed again), `host-bytes`,
+   *   `device-bytes`: of the engine, which other elements may share; missing
+   *   while no model is open
    * * guint64 `windows`, of these `silent-windows` (below silence-threshold,
    * not decoded) and `empty-windows` (decoded to nothing), `tokens`, `notes`,
    *   `invalid` (events that make no sense where they stand), `dropped` (events

@@ -65,7 +65,7 @@ typedef struct {
   const gfloat *log_probs; /* natural log of the model's own probability (before
                               temperature, top-k and top-p) of each token */
   gboolean ended; /* FALSE: max_tokens reached without an end token */
-  gboolean rerun_exact; /* computed again in exact precision (overflow) */
+  gboolean rerun_exact; /* left float16's range, and was computed again */
 } Mt3BackendResult;
 
 typedef struct _Mt3Backend Mt3Backend;

@@ -45,7 +45,7 @@ typedef struct {
   guint n_streams;
   guint64 windows;
   guint64 tokens;
-  guint64 reruns; /* windows computed again in exact precision */
+  guint64 reruns; /* windows that left float16's range, computed again */
   guint64 prefill_us; /* time spent in the backend */
   guint64 decode_us;
   guint64 decode_steps;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gpu-golden.c: the tensors of the exact engine against those of the oracle,
- * stage by stage, so that the first that differs names the kernel to look at.
- * Runs on a machine with a GPU: see tests/benchmarks/gpu.sh, which unpacks the
- * golden file into GOLDEN_DIR/<array>.f32.
+ * gpu-golden.c: the tensors of prefill, of steps in split form and of texts
+ * that are verified against those of the oracle, stage by stage, so that the
+ * first that differs names the kernel to look at. Runs on a machine with a GPU:
+ * see tests/benchmarks/gpu.sh, which unpacks the golden file into
+ * GOLDEN_DIR/<array>.f32.
  *
  * usage: gpu-golden MODEL GOLDEN_DIR [steps]
  *

@@ -51,7 +51,7 @@ typedef struct {
   Mt3CudaWindow *windows; /* of each slot */
   guint16 *tokens; /* [n_slots][max_tokens] */
   gfloat *log_probs; /* likewise */
-  Mt3Backend *exact; /* opened when a window first needs it */
+  Mt3Backend *stepwise; /* opened when a window first needs it */
 } Mt3CudaBackend;
 
 static gboolean
@@ -101,13 +101,13 @@ collect_lane (Mt3CudaBackend *self, Mt3CudaLane *lane, GError **error)
   return TRUE;
 }
 
-/* -------------------------------------------------------- exact reruns */
+/* -------------------------------------------------------------- reruns */
 
 static Mt3Backend *open_backend (Mt3Model *model,
     const Mt3BackendOptions *options, Mt3CudaMethod method, GError **error);
 
 static gboolean
-open_exact (Mt3CudaBackend *self, GError **error)
+open_stepwise (Mt3CudaBackend *self, GError **error)
 {
   const Mt3BackendOptions options = {
       .precision = MT3_PRECISION_EXACT,
@@ -115,26 +115,26 @@ open_exact (Mt3CudaBackend *self, GError **error)
       .device_id = self->device_id,
   };
 
-  if (self->exact == NULL)
-    self->exact =
+  if (self->stepwise == NULL)
+    self->stepwise =
         open_backend (self->model, &options, MT3_CUDA_STEPS_EXACTLY, error);
-  return self->exact != NULL;
+  return self->stepwise != NULL;
 }
 
 static gboolean
-run_exact (Mt3CudaBackend *self, const Mt3BackendWindow *window,
+run_stepwise (Mt3CudaBackend *self, const Mt3BackendWindow *window,
     Mt3BackendResult *result, GError **error)
 {
   guint finished, n_finished = 0;
 
-  if (!open_exact (self, error) ||
-      !self->exact->prefill (self->exact, window, 1, error))
+  if (!open_stepwise (self, error) ||
+      !self->stepwise->prefill (self->stepwise, window, 1, error))
     return FALSE;
   while (n_finished == 0)
-    if (!self->exact->decode (self->exact, self->exact->decode_steps, &finished,
-            &n_finished, error))
+    if (!self->stepwise->decode (self->stepwise, self->stepwise->decode_steps,
+            &finished, &n_finished, error))
       return FALSE;
-  self->exact->result (self->exact, 0, result);
+  self->stepwise->result (self->stepwise, 0, result);
   return TRUE;
 }
 
@@ -158,7 +158,7 @@ rerun (Mt3CudaBackend *self, Mt3CudaWindow *window, GError **error)
           cudaMemcpy (samples, self->slots.samples + window->slot * n,
               n * sizeof (gfloat), cudaMemcpyDeviceToHost),
           "copy samples from the device", error) ||
-      !run_exact (self, &again, &result, error))
+      !run_stepwise (self, &again, &result, error))
     return FALSE;
   memcpy (window->tokens, result.tokens, result.n_tokens * sizeof (guint16));
   memcpy (
@@ -166,7 +166,7 @@ rerun (Mt3CudaBackend *self, Mt3CudaWindow *window, GError **error)
   window->n_tokens = result.n_tokens;
   window->ended = result.ended;
   window->rerun_exact = TRUE;
-  self->exact->release (self->exact, 0);
+  self->stepwise->release (self->stepwise, 0);
   return TRUE;
 }
 
@@ -351,12 +351,12 @@ continue_alone (Mt3CudaBackend *self, guint n_steps, GError **error)
 }
 
 /* Has something in flight, if there is anything to do: waits for the windows
- * whose encoding ends first where no other is left. */
+ * whose encoding ends first where no other is left, nor a text. */
 static gboolean
 start_any (Mt3CudaBackend *self, guint n_steps, GError **error)
 {
   return start_lanes (self, n_steps, error) &&
-         (any_in_flight (self) ||
+         (any_in_flight (self) || self->verifier.busy ||
              (mt3_cuda_prefill_wait (&self->prefill, error) &&
                  start_lanes (self, n_steps, error)));
 }
@@ -489,10 +489,10 @@ cuda_memory (Mt3Backend *backend, guint64 *host, guint64 *device)
     *host += self->lanes[i].memory.host_bytes;
     *device += self->lanes[i].memory.device_bytes;
   }
-  if (self->exact != NULL) {
+  if (self->stepwise != NULL) {
     guint64 more_host, more_device;
 
-    self->exact->memory (self->exact, &more_host, &more_device);
+    self->stepwise->memory (self->stepwise, &more_host, &more_device);
     *host += more_host;
     *device += more_device;
   }
@@ -503,8 +503,8 @@ cuda_close (Mt3Backend *backend)
 {
   Mt3CudaBackend *self = (Mt3CudaBackend *) backend;
 
-  if (self->exact != NULL)
-    self->exact->close (self->exact);
+  if (self->stepwise != NULL)
+    self->stepwise->close (self->stepwise);
   cudaSetDevice ((int) self->device_id);
   cudaDeviceSynchronize ();
   for (guint i = 0; i < MAX_LANES; i++)

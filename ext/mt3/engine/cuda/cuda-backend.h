@@ -17,8 +17,8 @@ G_BEGIN_DECLS
 gchar *mt3_cuda_probe (guint device_id);
 
 /* See Mt3BackendModule. A reference to @model is kept: a window that leaves
- * the range of float16 is computed again in exact precision, whose weights
- * are loaded then. */
+ * the range of float16 is computed again, step by step in the split form, whose
+ * weights are loaded then. */
 Mt3Backend *mt3_cuda_backend_open (
     Mt3Model *model, const Mt3BackendOptions *options, GError **error);
 

@@ -267,7 +267,7 @@ take_planes (
     Mt3CudaLane *self, guint width, Mt3CudaPlanes *planes, GError **error)
 {
   return mt3_cuda_memory_planes (&self->memory, (gsize) self->capacity * width,
-      self->weights->exact, planes, "the decoder", error);
+      self->weights->split, planes, "the decoder", error);
 }
 
 static gboolean

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * lane.h: decodes a group of slots on a stream of its own. Two lanes decode
- * half of the slots each, so that one's small products, which wait for
- * latency, run beside the other's attention, which waits for bandwidth.
+ * lane.h: decodes a group of slots on a stream of its own. Several lanes share
+ * the slots, so that one's small products, which wait for latency, run beside
+ * another's attention, which waits for bandwidth.
  *
  * A run is: the rows' states to the device, some steps, what they made back.
  * It may go on with the same rows before that is here, in parts, so that the

@@ -77,7 +77,7 @@ mt3_cuda_memory_host (
 }
 
 gboolean
-mt3_cuda_memory_planes (Mt3CudaMemory *self, gsize elements, gboolean exact,
+mt3_cuda_memory_planes (Mt3CudaMemory *self, gsize elements, gboolean split,
     Mt3CudaPlanes *planes, const gchar *what, GError **error)
 {
   planes->hi = mt3_cuda_memory_device (self, elements * 2, what, error);
@@ -85,9 +85,9 @@ mt3_cuda_memory_planes (Mt3CudaMemory *self, gsize elements, gboolean exact,
     return FALSE;
   planes->lo = NULL;
   planes->rows = NULL;
-  if (exact)
+  if (split)
     planes->lo = mt3_cuda_memory_device (self, elements * 2, what, error);
-  return !exact || planes->lo != NULL;
+  return !split || planes->lo != NULL;
 }
 
 void

@@ -35,9 +35,9 @@ gpointer mt3_cuda_memory_device (
 gpointer mt3_cuda_memory_host (
     Mt3CudaMemory *self, gsize bytes, const gchar *what, GError **error);
 
-/* A float16 matrix, with its second plane when @exact. */
+/* A float16 matrix, with its second plane when @split. */
 gboolean mt3_cuda_memory_planes (Mt3CudaMemory *self, gsize elements,
-    gboolean exact, Mt3CudaPlanes *planes, const gchar *what, GError **error);
+    gboolean split, Mt3CudaPlanes *planes, const gchar *what, GError **error);
 
 /* Frees all blocks; the device must be idle. */
 void mt3_cuda_memory_clear (Mt3CudaMemory *self);

@@ -137,7 +137,7 @@ normalised (const Mt3CudaPrefill *self, Mt3CudaGemm gemm,
   gemm.out = out;
   gemm.cache = self->slots->cross;
   gemm.cache_slot = self->slots->cross_slot;
-  gemm.cache_half = !self->weights->exact;
+  gemm.cache_half = !self->weights->split;
   gemm.cache_lo = self->slots->cross_lo;
   return mt3_cuda_gemm (&gemm, launch (self));
 }
@@ -333,5 +333,6 @@ mt3_cuda_prefill_wait (Mt3CudaPrefill *self, GError **error)
               self->stages[self->n_done % MT3_CUDA_PREFILL_STAGES].done),
           "encode windows", error))
     return FALSE;
-  return mt3_cuda_prefill_is_done (self, self->n_done + 1);
+  self->n_done++;
+  return TRUE;
 }

@@ -79,8 +79,8 @@ gboolean mt3_cuda_verifier_is_done (const Mt3CudaVerifier *self);
 gboolean mt3_cuda_verifier_wait (Mt3CudaVerifier *self, GError **error);
 void mt3_cuda_verifier_reset (Mt3CudaVerifier *self);
 
-/* Whether a value of the text left float16's range: its records mean nothing.
- */
+/* Whether a value of the text, or of what pads it, left float16's range. What
+ * was chosen before that is right. */
 gboolean mt3_cuda_verifier_overflowed (
     const Mt3CudaVerifier *self, const Mt3CudaText *text);
 

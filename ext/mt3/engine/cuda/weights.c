@@ -345,7 +345,7 @@ load_decoder (Loader *self, GError **error)
   const Mt3Tensor *embedding =
       mt3_model_tensor (self->model, "decoder/token_embedder/embedding");
 
-  self->split = weights->exact;
+  self->split = weights->split;
   self->layout = MT3_CUDA_PANELS;
   weights->embedding = mt3_cuda_memory_device (&weights->memory,
       mt3_tensor_n_elements (embedding) * sizeof (gfloat),
@@ -423,7 +423,7 @@ mt3_cuda_weights_new (
   gboolean ok;
 
   self->config = *mt3_model_config (model);
-  self->exact = method == MT3_CUDA_STEPS_EXACTLY;
+  self->split = method == MT3_CUDA_STEPS_EXACTLY;
   self->encoder = g_new0 (Mt3CudaEncoderLayer, self->config.encoder_layers);
   self->decoder = g_new0 (Mt3CudaDecoderLayer, self->config.decoder_layers);
   self->verifier = g_new0 (Mt3CudaVerifierLayer, self->config.decoder_layers);

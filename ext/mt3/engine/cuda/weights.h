@@ -36,7 +36,7 @@ typedef enum {
 
 /**
  * Mt3CudaWeights:
- * @exact: whether the decoder that makes steps is in split form; the encoder
+ * @split: whether the decoder that makes steps is in split form; the encoder
  *   always is
  * @verifier: [decoder_layers], and @verifier_logits; only where texts are
  *   verified
@@ -47,7 +47,7 @@ typedef enum {
  */
 typedef struct {
   Mt3Config config;
-  gboolean exact;
+  gboolean split;
   Mt3CudaMemory memory;
   Mt3CudaPlanes projection;
   Mt3CudaEncoderLayer *encoder;

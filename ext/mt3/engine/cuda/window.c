@@ -144,7 +144,9 @@ note_correction (
 }
 
 /* What leaves float16's range counts only in a whole text that is right: so it
- * does not depend on what else was drafted. */
+ * does not depend on what else was drafted. (But for a query beyond 4 million
+ * behind a wrong token, whose row is not a number then: hidden from the rows
+ * before it, its values still are in their sums, times 0.) */
 void
 mt3_cuda_window_verify (Mt3CudaWindow *self, const Mt3CudaVerifier *verifier,
     const Mt3CudaText *text)

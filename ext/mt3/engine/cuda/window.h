@@ -22,12 +22,12 @@ typedef enum {
  * @slot: its number
  * @verifies: drafts have to be verified
  * @reported: to the scheduler
- * @batch: of the prefill that filled the slot
+ * @batch: of prefill, that filled the slot
  * @lane: that decodes it just now, or -1
  * @overflow: a value left float16's range
  * @order: of the text so far
  * @tokens, @log_probs: [max_tokens], not owned
- * @verifying: a batch under way has its text
+ * @verifying: the batch of texts under way has its own
  * @verified: so many tokens were found right
  * @doubt: so many are there up to the last that may be wrong
  * @corrected: the token behind the first @n_right is @correction, which has to
@@ -59,7 +59,7 @@ typedef struct {
   Mt3CudaRecord correction;
 } Mt3CudaWindow;
 
-/* A new window in the slot, which no lane and no batch has. */
+/* A new window in the slot, which neither a lane nor the verifier has. */
 void mt3_cuda_window_start (
     Mt3CudaWindow *self, const Mt3BackendWindow *window, guint64 batch);
 
@@ -71,7 +71,7 @@ gboolean mt3_cuda_window_append (
     Mt3CudaWindow *self, const Mt3CudaRecord *record);
 
 /* Rows that the text has to verify: all of it once it has ended; with @doubts
- * before, where it may have left the right way. 0 while a batch has it. */
+ * before, where it may have left the right way. 0 while the verifier has it. */
 guint mt3_cuda_window_rows_to_verify (
     const Mt3CudaWindow *self, gboolean doubts);
 
@@ -80,7 +80,7 @@ guint mt3_cuda_window_rows_to_verify (
 void mt3_cuda_window_fill_text (
     const Mt3CudaWindow *self, Mt3CudaRow *rows, guint n_rows);
 
-/* Takes over what a batch found. */
+/* Takes over what the verifier found. */
 void mt3_cuda_window_verify (Mt3CudaWindow *self,
     const Mt3CudaVerifier *verifier, const Mt3CudaText *text);
 
