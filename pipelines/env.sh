@@ -64,5 +64,7 @@ transcribe () {
     fail "there is no audio track $track in $file; the first is 0"
   fi
   [[ -z $said ]] || echo "$said" >&2
+  # As when the model cannot be opened; xargs, for one, takes it as "stop".
+  [[ $code -ne 255 ]] || code=1
   return "$code"
 }

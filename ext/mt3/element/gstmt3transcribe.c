@@ -43,6 +43,8 @@
  *
  * The model opens in the background as soon as the element leaves NULL, and is
  * shared in the process. PROGRESS messages with the code `load` tell about it.
+ * If it cannot be opened, an ERROR is posted; where that is known within 0.2
+ * seconds, as of a file that is missing, the change to PAUSED fails too.
  * Another one that is set while audio flows is opened in the same way, and
  * gets the windows that begin after that.
  *
@@ -223,6 +225,9 @@ gst_mt3_transcribe_change_state (GstElement *element, GstStateChange transition)
   if (transition == GST_STATE_CHANGE_NULL_TO_READY ||
       transition == GST_STATE_CHANGE_READY_TO_PAUSED)
     gst_mt3_transcribe_load_model (self, FALSE);
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED &&
+      !gst_mt3_transcribe_try_model (self))
+    return GST_STATE_CHANGE_FAILURE;
 
   ret = GST_ELEMENT_CLASS (gst_mt3_transcribe_parent_class)
             ->change_state (element, transition);
@@ -289,6 +294,7 @@ gst_mt3_transcribe_finalize (GObject *object)
   GstMt3Transcribe *self = GST_MT3_TRANSCRIBE (object);
 
   gst_mt3_engine_options_clear (&self->model_options);
+  g_clear_error (&self->told_error);
   gst_mt3_settings_clear (&self->settings);
   gst_mt3_time_map_free (self->times);
   gst_mt3_reference_times_free (self->references);

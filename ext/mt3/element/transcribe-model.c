@@ -21,10 +21,18 @@
 /* Code of the PROGRESS messages. */
 #define PROGRESS_CODE "load"
 
+/* How long the change to PAUSED waits for a load, from the load's beginning on,
+ * so that the elements of a bin wait at the same time. A file that is missing
+ * or no model is known by then, and the change fails: gst-launch-1.0 does not
+ * see an error that comes before its main loop runs, and would wait for ever.
+ */
+#define MOMENT_US 200000
+
 typedef struct {
   GstMt3Transcribe *element;
   guint serial;
   gboolean keeps; /* the engine that is open, until this one is */
+  GError *told; /* of the load in READY that this one tries again */
   Mt3EngineOptions options;
 } Load;
 
@@ -163,8 +171,32 @@ static void
 gst_mt3_transcribe_free_load (Load *load)
 {
   gst_mt3_engine_options_clear (&load->options);
+  g_clear_error (&load->told);
   gst_object_unref (load->element);
   g_free (load);
+}
+
+/* Takes @error. One that a load in READY has posted already is not posted again
+ * for the state change that only tried once more. */
+static void
+gst_mt3_transcribe_tell_error (
+    GstMt3Transcribe *self, const Load *load, GError *error)
+{
+  if (load->told &&
+      g_error_matches (error, load->told->domain, load->told->code) &&
+      g_str_equal (error->message, load->told->message)) {
+    g_error_free (error);
+    return;
+  }
+  if (!load->keeps && GST_STATE (self) < GST_STATE_PAUSED) {
+    g_mutex_lock (&self->lock);
+    g_clear_error (&self->told_error);
+    self->told_error = g_error_copy (error);
+    g_mutex_unlock (&self->lock);
+  }
+  gst_mt3_transcribe_post (self,
+      load->keeps ? GST_MESSAGE_WARNING : GST_MESSAGE_ERROR,
+      load->options.model_file, error);
 }
 
 /* Takes @error, without which the model is open. */
@@ -181,9 +213,7 @@ gst_mt3_transcribe_tell_result (
   } else {
     gst_mt3_transcribe_post_load_progress (
         self, GST_PROGRESS_TYPE_ERROR, _ ("The model cannot be opened"));
-    gst_mt3_transcribe_post (self,
-        load->keeps ? GST_MESSAGE_WARNING : GST_MESSAGE_ERROR,
-        load->options.model_file, error);
+    gst_mt3_transcribe_tell_error (self, load, error);
   }
   g_rec_mutex_unlock (&self->load_lock);
 }
@@ -268,6 +298,8 @@ gst_mt3_transcribe_plan_load (
     return TRUE;
   *unused = g_steal_pointer (&self->engine);
   self->model_state = GST_MT3_MODEL_LOADING;
+  self->load_begun_us = g_get_monotonic_time ();
+  load->told = g_steal_pointer (&self->told_error);
   gst_mt3_transcribe_remember_options (self, &load->options);
 
   return TRUE;
@@ -323,10 +355,28 @@ gst_mt3_transcribe_unload_model (GstMt3Transcribe *self)
   self->model_state = GST_MT3_MODEL_NONE;
   self->model_serial++;
   gst_mt3_engine_options_clear (&self->model_options);
+  g_clear_error (&self->told_error);
   g_mutex_unlock (&self->lock);
   gst_mt3_transcribe_end_load_progress (self);
   g_rec_mutex_unlock (&self->load_lock);
   g_clear_pointer (&engine, mt3_engine_unref);
+}
+
+gboolean
+gst_mt3_transcribe_try_model (GstMt3Transcribe *self)
+{
+  gboolean failed;
+
+  g_mutex_lock (&self->lock);
+  while (self->model_state == GST_MT3_MODEL_LOADING &&
+         g_cond_wait_until (
+             &self->changed, &self->lock, self->load_begun_us + MOMENT_US))
+    continue;
+  failed = self->model_state == GST_MT3_MODEL_FAILED;
+  g_clear_error (&self->told_error);
+  g_mutex_unlock (&self->lock);
+
+  return !failed;
 }
 
 GstFlowReturn

@@ -95,6 +95,8 @@ struct _GstMt3Transcribe {
   guint model_serial;
   Mt3EngineOptions model_options; /* of the engine, or what becomes it */
   Mt3Engine *engine;
+  gint64 load_begun_us; /* the one that LOADING is about */
+  GError *told_error; /* posted before anybody asked for PAUSED */
 
   GRecMutex load_lock;
   gboolean load_told; /* to have begun, and not yet to have ended; load lock */
@@ -149,6 +151,10 @@ struct _GstMt3Transcribe {
  * warning only */
 void gst_mt3_transcribe_load_model (GstMt3Transcribe *self, gboolean keep);
 void gst_mt3_transcribe_unload_model (GstMt3Transcribe *self);
+
+/* For the change to PAUSED: gives the load a moment. FALSE when the model
+ * cannot be opened (which was posted already). */
+gboolean gst_mt3_transcribe_try_model (GstMt3Transcribe *self);
 
 /* Waits for the model. FLUSHING when the wait was broken off, ERROR when the
  * model cannot be opened (which was posted already). */

@@ -214,6 +214,7 @@ Mt3Engine *
 mt3_engine_open (const Mt3EngineOptions *options, GError **error)
 {
   gboolean missing = g_strcmp0 (options->model_file, SCRIPT_MISSING) == 0;
+  gboolean damaged = g_strcmp0 (options->model_file, SCRIPT_DAMAGED) == 0;
 
   g_mutex_lock (&script.lock);
   remember_options (options);
@@ -223,14 +224,15 @@ mt3_engine_open (const Mt3EngineOptions *options, GError **error)
     g_cond_wait (&script.changed, &script.lock);
   script.n_opening--;
   script.n_opened++;
-  script.n_engines += !missing;
+  script.n_engines += !missing && !damaged;
   g_cond_broadcast (&script.changed);
   g_mutex_unlock (&script.lock);
 
-  if (!missing)
+  if (!missing && !damaged)
     return new_engine (options->model_file);
-  g_set_error (error, MT3_ERROR, MT3_ERROR_NOT_FOUND, "%s does not exist",
-      options->model_file);
+  g_set_error (error, MT3_ERROR,
+      missing ? MT3_ERROR_NOT_FOUND : MT3_ERROR_FORMAT, "%s %s",
+      options->model_file, missing ? "does not exist" : "is no model");
   return NULL;
 }
 

@@ -22,6 +22,9 @@ G_BEGIN_DECLS
 /* model-file that cannot be opened: MT3_ERROR_NOT_FOUND. */
 #define SCRIPT_MISSING "missing.safetensors"
 
+/* And one that is no model: MT3_ERROR_FORMAT. */
+#define SCRIPT_DAMAGED "damaged.safetensors"
+
 /* model-files of other engines: one whose notes have pitch 36 + i % 12, and
  * another whose windows besides have the same number of samples at half the
  * rate. */

@@ -205,16 +205,107 @@ GST_START_TEST (other_settings_open_another_model)
 
 GST_END_TEST
 
-GST_START_TEST (a_model_that_failed_is_tried_again)
+static const gchar *const failing[] = {SCRIPT_MISSING, SCRIPT_DAMAGED};
+
+static GstElement *
+new_failing_element (const gchar *model_file, GstBus *bus)
 {
   GstElement *element = new_element ();
 
-  g_object_set (element, "model-file", SCRIPT_MISSING, NULL);
-  for (guint i = 1; i <= 3; i++) {
-    set_state (element, GST_STATE_PAUSED);
-    script_wait_opened (i);
-    set_state (element, GST_STATE_NULL);
+  g_object_set (element, "model-file", model_file, NULL);
+  gst_element_set_bus (element, bus);
+  return element;
+}
+
+static void
+must_not_pause (GstElement *element)
+{
+  fail_unless_equals_int (gst_element_set_state (element, GST_STATE_PAUSED),
+      GST_STATE_CHANGE_FAILURE);
+}
+
+static guint
+pop_errors (GstBus *bus)
+{
+  guint n = 0;
+  GstMessage *message;
+
+  while ((message = gst_bus_pop_filtered (bus, GST_MESSAGE_ERROR))) {
+    gst_message_unref (message);
+    n++;
   }
+  return n;
+}
+
+/* Who reads the bus after the state change waits for ever otherwise. */
+GST_START_TEST (without_a_model_the_change_to_paused_fails_with_one_error)
+{
+  GstBus *bus = gst_bus_new ();
+  GstElement *element = new_failing_element (failing[__i__], bus);
+
+  must_not_pause (element);
+  fail_unless_equals_int (
+      gst_element_get_state (element, NULL, NULL, 0), GST_STATE_CHANGE_FAILURE);
+  fail_unless_equals_int (pop_errors (bus), 1);
+  set_state (element, GST_STATE_NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+GST_START_TEST (an_error_told_in_ready_is_told_once)
+{
+  GstBus *bus = gst_bus_new ();
+  GstElement *element = new_failing_element (failing[__i__], bus);
+
+  set_state (element, GST_STATE_READY);
+  gst_message_unref (
+      gst_bus_timed_pop_filtered (bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_ERROR));
+  must_not_pause (element);
+  fail_unless_equals_int (pop_errors (bus), 0);
+  set_state (element, GST_STATE_NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+/* Somebody may have put a file there. */
+GST_START_TEST (a_model_that_failed_is_tried_and_told_again)
+{
+  GstBus *bus = gst_bus_new ();
+  GstElement *element = new_failing_element (failing[__i__], bus);
+
+  must_not_pause (element);
+  for (guint i = 0; i < 3; i++) {
+    guint n_opened = script.n_opened;
+
+    pop_errors (bus);
+    must_not_pause (element);
+    fail_unless_equals_int (script.n_opened, n_opened + 1);
+    fail_unless_equals_int (pop_errors (bus), 1);
+  }
+  set_state (element, GST_STATE_NULL);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
+GST_END_TEST
+
+GST_START_TEST (a_model_that_takes_long_to_fail_does_not_hold_paused_up)
+{
+  GstBus *bus = gst_bus_new ();
+  GstElement *element = new_failing_element (failing[__i__], bus);
+
+  script_set_hold_open (TRUE);
+  set_state (element, GST_STATE_PAUSED);
+  fail_unless_equals_int (pop_errors (bus), 0);
+  script_set_hold_open (FALSE);
+  gst_message_unref (
+      gst_bus_timed_pop_filtered (bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_ERROR));
+  set_state (element, GST_STATE_NULL);
+  gst_object_unref (bus);
   gst_object_unref (element);
 }
 
@@ -373,7 +464,16 @@ states_suite (void)
   tcase_add_test (tcase, stopping_waits_for_a_message_that_is_under_way);
   tcase_add_test (tcase, who_hears_that_the_model_is_open_may_stop);
   tcase_add_test (tcase, other_settings_open_another_model);
-  tcase_add_test (tcase, a_model_that_failed_is_tried_again);
+  tcase_add_loop_test (tcase,
+      without_a_model_the_change_to_paused_fails_with_one_error, 0,
+      G_N_ELEMENTS (failing));
+  tcase_add_loop_test (
+      tcase, an_error_told_in_ready_is_told_once, 0, G_N_ELEMENTS (failing));
+  tcase_add_loop_test (tcase, a_model_that_failed_is_tried_and_told_again, 0,
+      G_N_ELEMENTS (failing));
+  tcase_add_loop_test (tcase,
+      a_model_that_takes_long_to_fail_does_not_hold_paused_up, 0,
+      G_N_ELEMENTS (failing));
   tcase_add_test (tcase, stopping_wakes_the_wait_for_the_model);
   tcase_add_test (tcase, stopping_wakes_the_wait_for_room);
   tcase_add_test (tcase, a_stopped_element_starts_over);
