@@ -205,21 +205,28 @@ gst_mt3_init (void)
 
 /**
  * gst_buffer_add_mt3_note_meta:
- * @buffer: (transfer none): a writable buffer
+ * @buffer: (transfer none): a buffer, which must be writable; see
+ *   gst_buffer_make_writable()
  * @note: a note
  *
  * Attaches a copy of @note to @buffer.
  *
- * Returns: (transfer none): the meta, owned by @buffer
+ * Returns: (transfer none) (nullable): the meta, owned by @buffer; %NULL, after
+ *   a critical warning, when @buffer is not writable
  *
  * Since: 0.1
  */
 GstMt3NoteMeta *
 gst_buffer_add_mt3_note_meta (GstBuffer *buffer, const GstMt3Note *note)
 {
-  GstMt3NoteMeta *meta = (GstMt3NoteMeta *) gst_buffer_add_meta (
-      buffer, GST_MT3_NOTE_META_INFO, NULL);
+  GstMt3NoteMeta *meta;
 
+  g_return_val_if_fail (GST_IS_BUFFER (buffer), NULL);
+  g_return_val_if_fail (gst_buffer_is_writable (buffer), NULL);
+  g_return_val_if_fail (note != NULL, NULL);
+
+  meta = (GstMt3NoteMeta *) gst_buffer_add_meta (
+      buffer, GST_MT3_NOTE_META_INFO, NULL);
   meta->note = *note;
   return meta;
 }

@@ -87,6 +87,48 @@ START_TEST (test_a_buffer_carries_notes_in_order)
 }
 END_TEST
 
+static void
+count_critical (const gchar *domain, GLogLevelFlags level, const gchar *message,
+    gpointer count)
+{
+  if (level & G_LOG_LEVEL_CRITICAL)
+    ++*(guint *) count;
+}
+
+/* How many criticals the call made, which must attach nothing. */
+static guint
+refuse_note (GstBuffer *buffer, const GstMt3Note *note)
+{
+  guint n_criticals = 0;
+  GLogLevelFlags fatal = g_log_set_always_fatal (G_LOG_FATAL_MASK);
+  GLogFunc handler = g_log_set_default_handler (count_critical, &n_criticals);
+  GstMt3NoteMeta *meta = gst_buffer_add_mt3_note_meta (buffer, note);
+
+  g_log_set_default_handler (handler, NULL);
+  g_log_set_always_fatal (fatal);
+  ck_assert_ptr_null (meta);
+  return n_criticals;
+}
+
+START_TEST (test_a_buffer_that_is_not_writable_takes_no_note)
+{
+  g_autoptr (GstBuffer) buffer = gst_buffer_new ();
+  g_autoptr (GstBuffer) shared = gst_buffer_ref (buffer);
+
+  ck_assert_uint_eq (refuse_note (shared, &begun), 1);
+  ck_assert_uint_eq (count_notes (buffer), 0);
+}
+END_TEST
+
+START_TEST (test_no_note_is_not_attached)
+{
+  g_autoptr (GstBuffer) buffer = gst_buffer_new ();
+
+  ck_assert_uint_eq (refuse_note (buffer, NULL), 1);
+  ck_assert_uint_eq (count_notes (buffer), 0);
+}
+END_TEST
+
 START_TEST (test_a_copy_of_a_buffer_keeps_its_notes)
 {
   g_autoptr (GstBuffer) buffer = gst_buffer_new_allocate (NULL, 3, NULL);
@@ -252,6 +294,8 @@ main (int argc, char **argv)
   tcase_add_test (tcase, test_a_copy_is_equal);
   tcase_add_test (tcase, test_a_buffer_without_notes_has_none);
   tcase_add_test (tcase, test_a_buffer_carries_notes_in_order);
+  tcase_add_test (tcase, test_a_buffer_that_is_not_writable_takes_no_note);
+  tcase_add_test (tcase, test_no_note_is_not_attached);
   tcase_add_test (tcase, test_a_copy_of_a_buffer_keeps_its_notes);
   tcase_add_test (tcase, test_copying_twice_does_not_double_a_note);
   tcase_add_test (tcase, test_a_part_of_a_buffer_has_no_notes);
