@@ -11,6 +11,9 @@ G_BEGIN_DECLS
 
 #define MT3_SHA256_LENGTH 64 /* in hex */
 
+/* The list of a directory's files, beside them. */
+#define MT3_DIGEST_LIST "SHA256SUMS"
+
 /* Whether @text is a SHA-256 in hex. */
 static inline gboolean
 mt3_is_sha256 (const gchar *text)
@@ -25,7 +28,8 @@ gchar *mt3_digest_file (const gchar *path, GError **error);
 /**
  * mt3_digest_print:
  * @path: a file, or a directory, whose files are taken in the order of their
- *   names
+ *   names, but for a list of them in #MT3_DIGEST_LIST: its own digest cannot
+ *   stand in it
  *
  * Prints a line "HEX  NAME" for each file, as sha256sum does.
  *

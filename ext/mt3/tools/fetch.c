@@ -17,7 +17,7 @@
 #define PUBLISHED_URL "https://storage.googleapis.com/mt3/checkpoints/mt3"
 
 /* Lists the files of any other checkpoint, beside them. */
-#define LISTING "SHA256SUMS"
+#define LISTING MT3_DIGEST_LIST
 
 /* No reader takes longer ones. */
 #define MAX_FILE_BYTES (G_GUINT64_CONSTANT (1) << 32)

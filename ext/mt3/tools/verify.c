@@ -52,7 +52,9 @@ mt3_command_verify (int argc, char **argv)
           "Checks every name, shape, dtype and value of a model and prints "
           "the\n"
           "SHA-256 of its files. The digest of a directory is that of the\n"
-          "printed list, as \"sha256sum FILES | sha256sum\" gives it.",
+          "printed list, as \"sha256sum FILES | sha256sum\" gives it.\n"
+          "A file " MT3_DIGEST_LIST " in it, which may hold that list, is "
+          "left out.",
           entries, 1))
     return EXIT_USAGE;
   if (sha256 != NULL && !mt3_is_sha256 (sha256)) {

@@ -255,6 +255,35 @@ START_TEST (verify_digests_a_directory_as_a_list)
 }
 END_TEST
 
+/* So its list can lie in it, as fetch wants it. */
+START_TEST (a_list_of_its_files_does_not_change_a_directorys_digest)
+{
+  g_autofree gchar *list = g_build_filename (folder, "SHA256SUMS", NULL);
+  g_autofree gchar *before = NULL;
+
+  run ("verify", folder, NULL, NULL);
+  before = g_strdup (out);
+  ck_assert (g_file_set_contents (list, before, -1, NULL));
+  run ("verify", folder, NULL, NULL);
+  g_unlink (list);
+  ck_assert_str_eq (out, before);
+}
+END_TEST
+
+START_TEST (a_file_named_like_the_list_counts_further_down)
+{
+  g_autofree gchar *inner = g_build_filename (folder, "inner", NULL);
+  g_autofree gchar *list = g_build_filename (inner, "SHA256SUMS", NULL);
+
+  ck_assert_int_eq (g_mkdir (inner, 0700), 0);
+  ck_assert (g_file_set_contents (list, "", -1, NULL));
+  run ("verify", folder, NULL, NULL);
+  g_unlink (list);
+  g_rmdir (inner);
+  must_print (out, "  inner/SHA256SUMS\n");
+}
+END_TEST
+
 START_TEST (convert_writes_the_same_model_under_t5x_names)
 {
   g_autoptr (Mt3Model) model = NULL;
@@ -317,6 +346,9 @@ main (int argc, char **argv)
   tcase_add_test (tcase, verify_prints_and_compares_the_digest);
   tcase_add_test (tcase, verify_exits_with_1_for_a_model_that_is_not_sound);
   tcase_add_test (tcase, verify_digests_a_directory_as_a_list);
+  tcase_add_test (
+      tcase, a_list_of_its_files_does_not_change_a_directorys_digest);
+  tcase_add_test (tcase, a_file_named_like_the_list_counts_further_down);
   tcase_add_test (tcase, convert_writes_the_same_model_under_t5x_names);
   tcase_add_test (tcase, convert_to_float16_halves_the_file);
   tcase_add_test (tcase, convert_refuses_a_model_that_is_not_sound);
