@@ -13,15 +13,42 @@ mt3_error_quark (void)
   return (GQuark) quark;
 }
 
+static void
+append_escaped (GString *out, const gchar *bytes, gsize n)
+{
+  for (gsize i = 0; i < n; i++)
+    g_string_append_printf (out, "\\x%02x", (guchar) bytes[i]);
+}
+
+gchar *
+mt3_printable (const gchar *text)
+{
+  GString *out = g_string_new (NULL);
+
+  while (*text != '\0') {
+    gunichar c = g_utf8_get_char_validated (text, -1);
+    gboolean valid = c != (gunichar) -1 && c != (gunichar) -2;
+    gsize n = valid ? (gsize) (g_utf8_next_char (text) - text) : 1;
+
+    if (valid && g_unichar_isprint (c))
+      g_string_append_len (out, text, (gssize) n);
+    else
+      append_escaped (out, text, n);
+    text += n;
+  }
+  return g_string_free (out, FALSE);
+}
+
 gboolean
 mt3_format_error (GError **error, const gchar *path, const gchar *format, ...)
 {
-  g_autofree gchar *message = NULL;
+  g_autofree gchar *message = NULL, *printable = NULL;
   va_list args;
 
   va_start (args, format);
   message = g_strdup_vprintf (format, args);
   va_end (args);
-  g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT, "%s: %s", path, message);
+  printable = mt3_printable (message);
+  g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT, "%s: %s", path, printable);
   return FALSE;
 }

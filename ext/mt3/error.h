@@ -39,7 +39,13 @@ typedef enum {
 #define MT3_ERROR (mt3_error_quark ())
 GQuark mt3_error_quark (void);
 
-/* For the reader of a file: MT3_ERROR_FORMAT, "PATH: ...". Returns FALSE. */
+/* (transfer full): @text, which a file may have made up, as it can be printed:
+ * a character that could steer a terminal or pretend to be another line, and a
+ * byte that is not UTF-8, become \xNN. */
+gchar *mt3_printable (const gchar *text);
+
+/* For the reader of a file: MT3_ERROR_FORMAT, "PATH: ...", the latter as
+ * mt3_printable() has it. Returns FALSE. */
 gboolean mt3_format_error (GError **error, const gchar *path,
     const gchar *format, ...) G_GNUC_PRINTF (3, 4);
 

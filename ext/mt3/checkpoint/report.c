@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "checkpoint/report.h"
 #include "checkpoint/schema.h"
+#include "error.h"
 
 static void add_problem (Mt3Report *report, const gchar *format, ...)
     G_GNUC_PRINTF (2, 3);
@@ -8,11 +9,13 @@ static void add_problem (Mt3Report *report, const gchar *format, ...)
 static void
 add_problem (Mt3Report *report, const gchar *format, ...)
 {
+  g_autofree gchar *problem = NULL;
   va_list args;
 
   va_start (args, format);
-  g_ptr_array_add (report->problems, g_strdup_vprintf (format, args));
+  problem = g_strdup_vprintf (format, args);
   va_end (args);
+  g_ptr_array_add (report->problems, mt3_printable (problem));
 }
 
 /* Both names, where the file's differs. */

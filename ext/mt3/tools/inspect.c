@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "error.h"
 #include "tools/commands.h"
 
 static guint
@@ -49,9 +50,13 @@ print_metadata (const Mt3Archive *archive)
   g_autoptr (GList) keys = g_list_sort (
       g_hash_table_get_keys (archive->metadata), (GCompareFunc) g_strcmp0);
 
-  for (const GList *key = keys; key != NULL; key = key->next)
-    g_print ("metadata     %s: %s\n", (const gchar *) key->data,
-        (const gchar *) g_hash_table_lookup (archive->metadata, key->data));
+  for (const GList *key = keys; key != NULL; key = key->next) {
+    g_autofree gchar *name = mt3_printable (key->data);
+    g_autofree gchar *value =
+        mt3_printable (g_hash_table_lookup (archive->metadata, key->data));
+
+    g_print ("metadata     %s: %s\n", name, value);
+  }
 }
 
 static void
@@ -62,10 +67,13 @@ print_mapping (const Mt3Mapping *mapping)
     const Mt3MappingRow *row = &g_array_index (mapping->rows, Mt3MappingRow, i);
     g_autofree gchar *shape =
         mt3_shape_to_string (row->tensor.n_dims, row->tensor.shape);
+    g_autofree gchar *name = mt3_printable (row->tensor.name);
+    g_autofree gchar *dtype = mt3_printable (
+        row->readable ? mt3_dtype_name (row->tensor.dtype) : row->dtype_name);
+    g_autofree gchar *file_name = mt3_printable (row->file_name);
 
-    g_print ("  %-58s %-11s %-5s %s%s\n", row->tensor.name, shape,
-        row->readable ? mt3_dtype_name (row->tensor.dtype) : row->dtype_name,
-        row->file_name, row->transposed ? " (transposed)" : "");
+    g_print ("  %-58s %-11s %-5s %s%s\n", name, shape, dtype, file_name,
+        row->transposed ? " (transposed)" : "");
   }
 }
 

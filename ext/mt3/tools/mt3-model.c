@@ -3,6 +3,7 @@
  * mt3-model: looks at, verifies, converts and downloads MT3 checkpoints.
  */
 #include "config.h"
+#include "error.h"
 #include "tools/commands.h"
 
 #include <locale.h>
@@ -88,7 +89,9 @@ mt3_command_parse (int *argc, char ***argv, const gchar *parameters,
 void
 mt3_command_complain (const GError *error)
 {
-  g_printerr ("mt3-model: %s\n", error->message);
+  g_autofree gchar *message = mt3_printable (error->message);
+
+  g_printerr ("mt3-model: %s\n", message);
 }
 
 /* g_print() does not tell. At exit, since the --help of a command exits itself.

@@ -28,22 +28,30 @@ write_model (RandomModel *model, const gchar *path)
       error != NULL ? error->message : "");
 }
 
+static Mt3Config
+small_config (void)
+{
+  Mt3Config config;
+
+  mt3_config_init_multitrack (&config);
+  config.n_mels = config.d_model = config.vocab_size = 8;
+  config.head_dim = config.n_heads = 2;
+  config.encoder_layers = config.decoder_layers = 1;
+  config.encoder_d_ff = config.decoder_d_ff = 8;
+  return config;
+}
+
 static void
 set_up (void)
 {
   g_autoptr (RandomModel) model = NULL, torch = NULL;
-  Mt3Config config;
+  Mt3Config config = small_config ();
 
   folder = g_dir_make_tmp ("mt3-check-XXXXXX", NULL);
   model_path = g_build_filename (folder, "model.safetensors", NULL);
   torch_path = g_build_filename (folder, "torch.safetensors", NULL);
   broken_path = g_build_filename (folder, "broken.safetensors", NULL);
   out_path = g_build_filename (folder, "out.safetensors", NULL);
-  mt3_config_init_multitrack (&config);
-  config.n_mels = config.d_model = config.vocab_size = 8;
-  config.head_dim = config.n_heads = 2;
-  config.encoder_layers = config.decoder_layers = 1;
-  config.encoder_d_ff = config.decoder_d_ff = 8;
   model = random_model_new (&config, 1, FALSE);
   torch = random_model_new (&config, 1, TRUE);
   g_hash_table_insert (model->metadata, g_strdup ("license"), g_strdup ("CC0"));
@@ -205,6 +213,54 @@ START_TEST (inspect_prints_the_differences)
 }
 END_TEST
 
+/* Colours, a window's title, a line of its own, all of it in one of the bytes
+ * that steer terminals, or read backwards. */
+#define HOSTILE "a\033[31m\033]0;b\007\nc\177d\302\233e\342\200\256f \303\244"
+#define PRINTED                                                                \
+  "a\\x1b[31m\\x1b]0;b\\x07\\x0ac\\x7fd\\xc2\\x9be\\xe2\\x80\\xaef \303\244"
+
+/* Writes a model with @metadata and a first tensor called @name. */
+static void
+write_hostile_model (const gchar *metadata, const gchar *name)
+{
+  g_autoptr (RandomModel) model = NULL;
+  Mt3Config config = small_config ();
+
+  model = random_model_new (&config, 1, FALSE);
+  g_hash_table_insert (
+      model->metadata, g_strdup (metadata), g_strdup (metadata));
+  if (name != NULL)
+    g_array_index (model->tensors, Mt3Tensor, 0).name = name;
+  write_model (model, out_path);
+}
+
+START_TEST (inspect_prints_metadata_that_cannot_steer_a_terminal)
+{
+  write_hostile_model (HOSTILE, NULL);
+  ck_assert_int_eq (run ("inspect", out_path, NULL, NULL), 0);
+  must_print (out, "metadata     " PRINTED ": " PRINTED "\n");
+}
+END_TEST
+
+START_TEST (inspect_prints_names_that_cannot_steer_a_terminal)
+{
+  write_hostile_model ("a", HOSTILE);
+  ck_assert_int_eq (run ("inspect", out_path, NULL, NULL), 1);
+  must_print (out, "F32   " PRINTED "\n");
+  must_print (out, "tensor " PRINTED ": expected no tensor of this name");
+  ck_assert_ptr_null (strchr (out, '\033'));
+}
+END_TEST
+
+START_TEST (complaints_name_what_cannot_steer_a_terminal)
+{
+  write_hostile_model ("a", HOSTILE);
+  ck_assert_int_eq (run ("verify", out_path, NULL, NULL), 1);
+  must_print (err, "tensor " PRINTED ": expected no tensor of this name");
+  ck_assert_ptr_null (strchr (err, '\033'));
+}
+END_TEST
+
 static gchar *
 digest (const gchar *path)
 {
@@ -331,6 +387,7 @@ main (int argc, char **argv)
   int failed;
 
   program = g_canonicalize_filename (argv[1], NULL);
+  g_setenv ("LC_ALL", "C.UTF-8", TRUE); /* or names lose their letters */
   tcase_add_checked_fixture (tcase, set_up, tear_down);
   tcase_add_test (tcase, help_explains_commands_and_exit_codes);
   tcase_add_loop_test (
@@ -343,6 +400,9 @@ main (int argc, char **argv)
   tcase_add_test (tcase, inspect_prints_the_model);
   tcase_add_test (tcase, inspect_prints_the_mapping);
   tcase_add_test (tcase, inspect_prints_the_differences);
+  tcase_add_test (tcase, inspect_prints_metadata_that_cannot_steer_a_terminal);
+  tcase_add_test (tcase, inspect_prints_names_that_cannot_steer_a_terminal);
+  tcase_add_test (tcase, complaints_name_what_cannot_steer_a_terminal);
   tcase_add_test (tcase, verify_prints_and_compares_the_digest);
   tcase_add_test (tcase, verify_exits_with_1_for_a_model_that_is_not_sound);
   tcase_add_test (tcase, verify_digests_a_directory_as_a_list);
