@@ -26,8 +26,9 @@
  */
 #include "gstmt3note.h"
 
+#include "gstmt3notebytes.h"
+
 #define NOTE_NAME "note"
-#define MAX_MIDI_VALUE 127
 
 G_DEFINE_BOXED_TYPE (
     GstMt3Note, gst_mt3_note, gst_mt3_note_copy, gst_mt3_note_free);
@@ -109,7 +110,7 @@ gst_mt3_note_to_structure (const GstMt3Note *note)
  * Turns what messages carry into a note.
  *
  * Returns: (transfer full) (nullable): the note, or %NULL when @structure is
- *   none
+ *   none: a field is missing, or beyond what #GstMt3Note says
  *
  * Since: 0.1
  */
@@ -127,11 +128,9 @@ gst_mt3_note_from_structure (const GstStructure *structure)
           "onset", GST_TYPE_CLOCK_TIME, &note.onset, "end", GST_TYPE_CLOCK_TIME,
           &note.end, "confidence", G_TYPE_DOUBLE, &note.confidence, NULL))
     return NULL;
-  if (MAX (MAX (pitch, velocity), program) > MAX_MIDI_VALUE)
-    return NULL;
-
-  note.pitch = pitch;
-  note.velocity = velocity;
-  note.program = program;
-  return gst_mt3_note_copy (&note);
+  /* What does not fit into a byte is beyond the range as the largest is. */
+  note.pitch = MIN (pitch, G_MAXUINT8);
+  note.velocity = MIN (velocity, G_MAXUINT8);
+  note.program = MIN (program, G_MAXUINT8);
+  return gst_mt3_note_is_valid (&note) ? gst_mt3_note_copy (&note) : NULL;
 }

@@ -21,13 +21,17 @@ typedef struct _GstMt3Note GstMt3Note;
  * @program: General MIDI program, 0 to 127; 0 for drums
  * @is_drum: whether it is a drum hit
  * @onset: stream time at which it begins
- * @end: stream time at which it ends; %GST_CLOCK_TIME_NONE while it sounds
+ * @end: stream time at which it ends; %GST_CLOCK_TIME_NONE while it sounds;
+ *   before @onset where a segment of earlier audio began in between
  * @confidence: 0 to 1, the probability that the model gave to the tokens that
  *   made the onset
  *
  * A transcribed note. Buffers tell of the same note twice, with the same @id:
  * at its onset, when @end is not known yet, and at its end. A message that
  * already knows both tells of it once.
+ *
+ * What is beyond these ranges is no note for gst_mt3_note_from_structure(),
+ * gst_mt3_notes_message_parse() and what receives buffers from other processes.
  *
  * Since: 0.1
  */

@@ -10,6 +10,16 @@ typedef struct {
   _Alignas(guint64) guint8 bytes[GST_MT3_NOTE_BYTES_SIZE];
 } Aligned;
 
+/* Not that it ends after its onset: where another segment began between them,
+ * stream time may have gone back. */
+gboolean
+gst_mt3_note_is_valid (const GstMt3Note *note)
+{
+  return note->pitch <= MAX_MIDI_VALUE && note->velocity >= 1 &&
+         note->velocity <= MAX_MIDI_VALUE && note->program <= MAX_MIDI_VALUE &&
+         note->confidence >= 0.0 && note->confidence <= 1.0;
+}
+
 void
 gst_mt3_note_write_bytes (
     const GstMt3Note *note, guint8 bytes[GST_MT3_NOTE_BYTES_SIZE])
@@ -32,17 +42,11 @@ gst_mt3_note_read_bytes (
     GstMt3Note *note, const guint8 *bytes, gsize size, guint8 version)
 {
   Aligned in;
-  gdouble confidence;
 
-  if (version != GST_MT3_NOTE_BYTES_VERSION || size != GST_MT3_NOTE_BYTES_SIZE)
-    return FALSE;
-  if (MAX (MAX (bytes[4], bytes[5]), bytes[6]) > MAX_MIDI_VALUE ||
-      bytes[5] == 0 || bytes[7] > 1)
+  if (version != GST_MT3_NOTE_BYTES_VERSION ||
+      size != GST_MT3_NOTE_BYTES_SIZE || bytes[7] > 1)
     return FALSE;
   memcpy (in.bytes, bytes, sizeof in.bytes);
-  confidence = GST_READ_DOUBLE_LE (in.bytes + 24);
-  if (!(confidence >= 0.0 && confidence <= 1.0))
-    return FALSE;
 
   *note = (GstMt3Note){
       .id = GST_READ_UINT32_LE (in.bytes),
@@ -52,7 +56,7 @@ gst_mt3_note_read_bytes (
       .is_drum = bytes[7] != 0,
       .onset = GST_READ_UINT64_LE (in.bytes + 8),
       .end = GST_READ_UINT64_LE (in.bytes + 16),
-      .confidence = confidence,
+      .confidence = GST_READ_DOUBLE_LE (in.bytes + 24),
   };
-  return TRUE;
+  return gst_mt3_note_is_valid (note);
 }

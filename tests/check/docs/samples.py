@@ -31,6 +31,7 @@ def samples(language):
 def example_note():
     note = GstMt3.Mt3Note.new()
     note.pitch = 60
+    note.velocity = 100
     note.onset = Gst.SECOND
     return note
 

@@ -53,15 +53,57 @@ START_TEST (test_a_structure_gives_its_note_back)
 }
 END_TEST
 
-#define MIDI "velocity=(uint)100, program=(uint)40, is-drum=(boolean)false, "
-#define TIMES "onset=(guint64)0, end=(guint64)1, "
+#define FIELDS(id, pitch, velocity, program, confidence)                       \
+  "note, id=(" id ", pitch=(uint)" pitch ", velocity=(uint)" velocity          \
+  ", program=(uint)" program ", is-drum=(boolean)false, onset=(guint64)0, "    \
+  "end=(guint64)1, confidence=(double)" confidence
+
+static const gchar *const extreme_notes[] = {
+    FIELDS ("uint)0", "0", "1", "0", "0"),
+    FIELDS ("uint)4294967295", "127", "127", "127", "1"),
+};
+
+START_TEST (test_a_note_may_be_at_the_end_of_every_range)
+{
+  g_autoptr (GstStructure) structure =
+      gst_structure_new_from_string (extreme_notes[_i]);
+  g_autoptr (GstMt3Note) note = gst_mt3_note_from_structure (structure);
+
+  ck_assert_ptr_nonnull (note);
+}
+END_TEST
+
+/* Stream time went back when another segment began. */
+START_TEST (test_a_note_may_end_before_its_onset)
+{
+  GstMt3Note note = example;
+
+  note.end = note.onset - 1;
+  g_autoptr (GstStructure) structure = gst_mt3_note_to_structure (&note);
+  g_autoptr (GstMt3Note) back = gst_mt3_note_from_structure (structure);
+  ck_assert_ptr_nonnull (back);
+  ck_assert_uint_eq (back->end, note.end);
+}
+END_TEST
 
 static const gchar *const not_notes[] = {
     "note",
-    "other, id=(uint)7, pitch=(uint)60, " MIDI TIMES "confidence=(double)1",
-    "note, id=(string)7, pitch=(uint)60, " MIDI TIMES "confidence=(double)1",
-    "note, id=(uint)7, pitch=(uint)128, " MIDI TIMES "confidence=(double)1",
-    "note, id=(uint)7, pitch=(uint)60, " MIDI "onset=(guint64)0",
+    "other, id=(uint)7, pitch=(uint)60, velocity=(uint)100, program=(uint)40, "
+    "is-drum=(boolean)false, onset=(guint64)0, end=(guint64)1, "
+    "confidence=(double)1",
+    "note, id=(uint)7, pitch=(uint)60, velocity=(uint)100, program=(uint)40, "
+    "is-drum=(boolean)false, onset=(guint64)0",
+    FIELDS ("string)7", "60", "100", "40", "1"),
+    FIELDS ("uint)7", "128", "100", "40", "1"),
+    FIELDS ("uint)7", "316", "100", "40", "1"), /* 60 in its last byte */
+    FIELDS ("uint)7", "60", "0", "40", "1"),
+    FIELDS ("uint)7", "60", "128", "40", "1"),
+    FIELDS ("uint)7", "60", "356", "40", "1"),
+    FIELDS ("uint)7", "60", "100", "128", "1"),
+    FIELDS ("uint)7", "60", "100", "296", "1"),
+    FIELDS ("uint)7", "60", "100", "40", "1.5"),
+    FIELDS ("uint)7", "60", "100", "40", "-0.5"),
+    FIELDS ("uint)7", "60", "100", "40", "nan"),
 };
 
 START_TEST (test_another_structure_is_no_note)
@@ -181,6 +223,9 @@ main (int argc, char **argv)
   gst_init (&argc, &argv);
   suite_add_tcase (suite, tcase);
   tcase_add_test (tcase, test_a_structure_gives_its_note_back);
+  tcase_add_loop_test (tcase, test_a_note_may_be_at_the_end_of_every_range, 0,
+      G_N_ELEMENTS (extreme_notes));
+  tcase_add_test (tcase, test_a_note_may_end_before_its_onset);
   tcase_add_loop_test (
       tcase, test_another_structure_is_no_note, 0, G_N_ELEMENTS (not_notes));
   tcase_add_test (tcase, test_a_message_gives_its_times_and_notes_back);
