@@ -217,6 +217,16 @@ new_failing_element (const gchar *model_file, GstBus *bus)
   return element;
 }
 
+/* Messages that nobody has read hold the element, which holds the bus. */
+static void
+stop_and_free (GstElement *element, GstBus *bus)
+{
+  set_state (element, GST_STATE_NULL);
+  gst_bus_set_flushing (bus, TRUE);
+  gst_object_unref (bus);
+  gst_object_unref (element);
+}
+
 static void
 must_not_pause (GstElement *element)
 {
@@ -247,9 +257,7 @@ GST_START_TEST (without_a_model_the_change_to_paused_fails_with_one_error)
   fail_unless_equals_int (
       gst_element_get_state (element, NULL, NULL, 0), GST_STATE_CHANGE_FAILURE);
   fail_unless_equals_int (pop_errors (bus), 1);
-  set_state (element, GST_STATE_NULL);
-  gst_object_unref (bus);
-  gst_object_unref (element);
+  stop_and_free (element, bus);
 }
 
 GST_END_TEST
@@ -264,9 +272,7 @@ GST_START_TEST (an_error_told_in_ready_is_told_once)
       gst_bus_timed_pop_filtered (bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_ERROR));
   must_not_pause (element);
   fail_unless_equals_int (pop_errors (bus), 0);
-  set_state (element, GST_STATE_NULL);
-  gst_object_unref (bus);
-  gst_object_unref (element);
+  stop_and_free (element, bus);
 }
 
 GST_END_TEST
@@ -286,9 +292,7 @@ GST_START_TEST (a_model_that_failed_is_tried_and_told_again)
     fail_unless_equals_int (script.n_opened, n_opened + 1);
     fail_unless_equals_int (pop_errors (bus), 1);
   }
-  set_state (element, GST_STATE_NULL);
-  gst_object_unref (bus);
-  gst_object_unref (element);
+  stop_and_free (element, bus);
 }
 
 GST_END_TEST
@@ -304,9 +308,7 @@ GST_START_TEST (a_model_that_takes_long_to_fail_does_not_hold_paused_up)
   script_set_hold_open (FALSE);
   gst_message_unref (
       gst_bus_timed_pop_filtered (bus, GST_CLOCK_TIME_NONE, GST_MESSAGE_ERROR));
-  set_state (element, GST_STATE_NULL);
-  gst_object_unref (bus);
-  gst_object_unref (element);
+  stop_and_free (element, bus);
 }
 
 GST_END_TEST
