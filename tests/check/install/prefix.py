@@ -56,7 +56,8 @@ class Prefix(unittest.TestCase):
     def test_without_a_model_it_says_in_german_what_to_do(self):
         away = self.model.rename(self.dir / 'away.safetensors')
         self.addCleanup(away.rename, self.model)
-        said = self.transcribe(code=1)
+        # That of gst-launch-1.0 when the change to PAUSED fails.
+        said = self.transcribe(code=255)
         self.assertIn('Es wurde kein Modell gefunden', said)
         self.assertIn(str(self.model), said)
 
