@@ -530,7 +530,7 @@ cudaError_t
 cudaEventQuery (cudaEvent_t event)
 {
   if (event->stream == NULL || event->stream->n_run >= event->at)
-    return cudaSuccess;
+    return outcome (cudaErrorUnknown);
   if (++event->n_asked < fake_device.patience)
     return cudaErrorNotReady;
   return cudaEventSynchronize (event);

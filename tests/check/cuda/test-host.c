@@ -414,7 +414,7 @@ START_TEST (test_any_call_may_fail)
   guint call = 1;
 
   while (fail_at (call, precision))
-    call += 1 + call / 32; /* each at first, then fewer */
+    call += 1 + call / 256; /* each at first, then fewer */
   ck_assert_uint_gt (call, 1000);
 }
 END_TEST
