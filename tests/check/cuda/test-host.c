@@ -302,6 +302,54 @@ START_TEST (test_a_window_alone_does_not_go_back_to_the_host_between_runs)
 }
 END_TEST
 
+/* The next window from @index on whose text, drafted in float16, has from
+ * @least to @most tokens with its end. */
+static guint
+find_window (guint index, guint least, guint most)
+{
+  while (is_loud (index) || text_length (index, TRUE) + 1 < least ||
+         text_length (index, TRUE) + 1 > most)
+    index++;
+  return index;
+}
+
+/* Windows of that length into slots [first, end). */
+static void
+prefill_slots (
+    Mt3Backend *backend, guint first, guint end, guint least, guint most)
+{
+  guint index = 0;
+
+  for (guint slot = first; slot < end; slot++, index++) {
+    index = find_window (index, least, most);
+    ck_assert (prefill (backend, slot, index, NULL));
+  }
+}
+
+/* Two lanes begin their second runs, which end the texts of the first lane; a
+ * third one begins later, and would be done with its texts sooner. */
+START_TEST (test_the_lane_that_was_started_first_is_collected_first)
+{
+  const Way way = {48, 0, MT3_PRECISION_FAST};
+  Mt3Backend *backend = open_backend (&way, NULL);
+  const guint n_steps = backend->decode_steps;
+  guint finished[48], n;
+
+  fake_device.patience = 1;
+  prefill_slots (backend, 0, 20, n_steps + 1, 2 * n_steps);
+  for (guint i = 0; i < 2; i++) {
+    ck_assert (backend->decode (backend, n_steps, finished, &n, NULL));
+    ck_assert_uint_eq (n, 0);
+  }
+  prefill_slots (backend, 20, 36, 1, n_steps);
+  ck_assert (backend->decode (backend, n_steps, finished, &n, NULL));
+  ck_assert_uint_eq (n, 10);
+  for (guint i = 0; i < n; i++)
+    ck_assert_uint_lt (finished[i], 20);
+  backend->close (backend);
+}
+END_TEST
+
 /* Found at the end alone, a mistake would cost what follows it. */
 START_TEST (test_a_draft_in_doubt_is_put_right_at_once)
 {
@@ -459,6 +507,8 @@ host_suite (void)
       host, test_every_window_has_its_own_text, 0, 2 * G_N_ELEMENTS (ways));
   tcase_add_test (
       host, test_a_window_alone_does_not_go_back_to_the_host_between_runs);
+  tcase_add_test (
+      host, test_the_lane_that_was_started_first_is_collected_first);
   tcase_add_test (host, test_a_draft_in_doubt_is_put_right_at_once);
   tcase_add_loop_test (host, test_a_slot_is_free_as_soon_as_it_is_released, 0,
       G_N_ELEMENTS (releases));

@@ -47,7 +47,7 @@ typedef struct {
   Mt3CudaLane lanes[MAX_LANES];
   guint n_lanes;
   guint n_wide; /* of these, those that take any number of rows */
-  guint oldest; /* lane whose run is collected next */
+  guint64 n_runs; /* of all lanes so far */
   Mt3CudaWindow *windows; /* of each slot */
   guint16 *tokens; /* [n_slots][max_tokens] */
   gfloat *log_probs; /* likewise */
@@ -294,7 +294,10 @@ start_lane (Mt3CudaBackend *self, guint number, guint share, guint n_steps,
   const guint n = gather (self, number, share);
 
   qsort (lane->host_rows, n, sizeof (Mt3CudaRow), compare_rows);
-  return n == 0 || mt3_cuda_lane_start (lane, n, n_steps, error);
+  if (n == 0)
+    return TRUE;
+  lane->started = ++self->n_runs;
+  return mt3_cuda_lane_start (lane, n, n_steps, error);
 }
 
 /* How many lanes decode @n_active windows. */
@@ -361,19 +364,34 @@ start_any (Mt3CudaBackend *self, guint n_steps, GError **error)
                  start_lanes (self, n_steps, error)));
 }
 
-/* Waits for the run that was started first. */
-static gboolean
-collect_oldest (Mt3CudaBackend *self, GError **error)
+/* The lane to collect next: of those that are done the one that was started
+ * first, or else of all, so that no lane stands still behind one that was
+ * started later. %NULL when none decodes. */
+static Mt3CudaLane *
+next_lane (Mt3CudaBackend *self)
 {
+  Mt3CudaLane *first = NULL, *done = NULL;
+
   for (guint i = 0; i < self->n_lanes; i++) {
-    Mt3CudaLane *lane = &self->lanes[(self->oldest + i) % self->n_lanes];
+    Mt3CudaLane *lane = &self->lanes[i];
 
     if (lane->n_parts == 0)
       continue;
-    self->oldest = (self->oldest + i + 1) % self->n_lanes;
-    return collect_lane (self, lane, error);
+    if (first == NULL || lane->started < first->started)
+      first = lane;
+    if ((done == NULL || lane->started < done->started) &&
+        mt3_cuda_lane_is_done (lane))
+      done = lane;
   }
-  return TRUE;
+  return done != NULL ? done : first;
+}
+
+static gboolean
+collect_next (Mt3CudaBackend *self, GError **error)
+{
+  Mt3CudaLane *lane = next_lane (self);
+
+  return lane == NULL || collect_lane (self, lane, error);
 }
 
 /* Takes what has been verified; waits for it where nothing else is left. */
@@ -434,7 +452,7 @@ cuda_decode (Mt3Backend *backend, guint n_steps, guint *finished,
   if (!use_device (self, error) ||
       !mt3_cuda_prefill_start (&self->prefill, FALSE, error) ||
       !start_any (self, n_steps, error) ||
-      !continue_alone (self, n_steps, error) || !collect_oldest (self, error) ||
+      !continue_alone (self, n_steps, error) || !collect_next (self, error) ||
       !collect_verified (self, error) || !start_lanes (self, n_steps, error) ||
       !start_verifier (self, error))
     return FALSE;

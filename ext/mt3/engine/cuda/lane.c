@@ -446,6 +446,13 @@ mt3_cuda_lane_continue (Mt3CudaLane *self, guint n_steps, GError **error)
 }
 
 gboolean
+mt3_cuda_lane_is_done (const Mt3CudaLane *self)
+{
+  return self->n_parts > 0 &&
+         cudaEventQuery (self->done[self->oldest]) != cudaErrorNotReady;
+}
+
+gboolean
 mt3_cuda_lane_wait (Mt3CudaLane *self, GError **error)
 {
   const guint part = self->oldest;

@@ -29,6 +29,8 @@ G_BEGIN_DECLS
  * @stepped, @done: of a part, whose number is counted modulo
  *   MT3_CUDA_RUN_PARTS: its steps, and its records
  * @n_parts: in flight
+ * @started: number of the run in flight, by which the backend knows which of
+ *   its lanes began first
  * @n_rows: rows of the run in flight
  * @host_rows: [capacity] filled by the caller before mt3_cuda_lane_start()
  * @host_records: [step][bucket] valid after mt3_cuda_lane_wait()
@@ -46,6 +48,7 @@ typedef struct {
   guint n_parts;
   guint oldest;
   gboolean dependent;
+  guint64 started;
   guint capacity;
   guint n_rows;
   guint bucket;
@@ -74,6 +77,10 @@ gboolean mt3_cuda_lane_start (
  * rows that have ended make nothing. */
 gboolean mt3_cuda_lane_continue (
     Mt3CudaLane *self, guint n_steps, GError **error);
+
+/* Whether the oldest part in flight has ended, or failed: mt3_cuda_lane_wait()
+ * does not block then, and says so. */
+gboolean mt3_cuda_lane_is_done (const Mt3CudaLane *self);
 
 /* Blocks until the oldest part in flight has ended. */
 gboolean mt3_cuda_lane_wait (Mt3CudaLane *self, GError **error);
