@@ -46,6 +46,8 @@ pack () { # BUILD_DIR OUT_DIR
     mkdir -p "$out/$(dirname "$program")"
     cp "$build/$program" "$out/$program"
   done
+  program=tests/benchmarks/libmt3kerneltrace.so
+  [ ! -f "$build/$program" ] || cp "$build/$program" "$out/$program"
   for plugin in $gst_plugins; do
     cp "$from/libgst$plugin.so" "$out/plugins/"
   done
