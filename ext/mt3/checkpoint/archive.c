@@ -174,11 +174,22 @@ read_config (const gchar *folder)
   return g_strndup (g_bytes_get_data (file, NULL), g_bytes_get_size (file));
 }
 
+/* What a file has made up is in messages, too. */
+static void
+make_printable (GError *error)
+{
+  gchar *message = mt3_printable (error->message);
+
+  g_free (error->message);
+  error->message = message;
+}
+
 Mt3Archive *
 mt3_archive_read (const gchar *path, GError **error)
 {
   g_autofree gchar *base = g_path_get_basename (path);
   g_autofree gchar *folder = NULL;
+  g_autoptr (GError) failure = NULL;
   gboolean is_folder = g_file_test (path, G_FILE_TEST_IS_DIR);
   Mt3Archive *archive;
 
@@ -198,12 +209,16 @@ mt3_archive_read (const gchar *path, GError **error)
   }
   folder = is_folder ? g_strdup (path) : g_path_get_dirname (path);
   if (is_folder || g_str_equal (base, "checkpoint"))
-    archive = mt3_t5x_read (folder, error);
+    archive = mt3_t5x_read (folder, &failure);
   else if (mt3_pth_is_likely (path))
-    archive = mt3_pth_read (path, error);
+    archive = mt3_pth_read (path, &failure);
   else
-    archive = mt3_safetensors_read (path, error);
-  if (archive != NULL)
+    archive = mt3_safetensors_read (path, &failure);
+  if (archive != NULL) {
     archive->config_json = read_config (folder);
-  return archive;
+    return archive;
+  }
+  make_printable (failure);
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return NULL;
 }

@@ -156,6 +156,9 @@ static const struct {
      "\"compressor\":{\"id\":\"blosc\"}}",
         MT3_ERROR_UNSUPPORTED, "compressor blosc"},
     {"{\"dtype\":\"<f4\",\"order\":\"C\",\"shape\":[16,8],\"chunks\":[16,8],"
+     "\"compressor\":{\"id\":\"\\u001b[2J\"}}",
+        MT3_ERROR_UNSUPPORTED, "compressor \\x1b[2J;"},
+    {"{\"dtype\":\"<f4\",\"order\":\"C\",\"shape\":[16,8],\"chunks\":[16,8],"
      "\"compressor\":null}",
         MT3_ERROR_FORMAT, "expected 512 bytes"},
     {"{\"dtype\":\"<f4\",\"order\":\"C\",\"shape\":[16000,8000],"
