@@ -37,7 +37,7 @@ require_plugin () {
 
 # Of what gst-launch-1.0 says, what mt3transcribe has done so far.
 only_progress () {
-  sed -nu 's/^Progress: (transcribe) //p'
+  sed -nu 's/^[^(]* (transcribe) //p'
 }
 
 # A text as gst-launch-1.0 reads it.

@@ -111,6 +111,14 @@ class TranscribeFile(Recipe):
         self.assertIsMidi(self.dir / 'a.mid')
         self.assertNothingLeft('a.flac', 'a.mid')
 
+    def test_says_how_far_it_is_in_any_language(self):
+        self.make_audio('a.flac')
+        for language in ('en', 'de', 'fr'):
+            with self.subTest(language):
+                self.env.update(LC_ALL='C.UTF-8', LANGUAGE=language)
+                self.assertIn('100', self.run_recipe(
+                    'transcribe-file.sh', 'a.flac', 'a.mid'))
+
     def test_searches_with_beams_on_the_cpu_alone(self):
         self.make_audio('a.flac')
         self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid', 'beam-size=4',
