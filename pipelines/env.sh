@@ -35,9 +35,32 @@ require_plugin () {
     fail "GStreamer does not know mt3transcribe, and $mt3_build has none. Build it: meson setup build && ninja -C build"
 }
 
-# Of what gst-launch-1.0 says, what mt3transcribe has done so far.
-only_progress () {
-  sed -nu 's/^[^(]* (transcribe) //p'
+# usage: launch ARGUMENT...: gst-launch-1.0 of the arguments. Prints what
+# mt3transcribe has done so far.
+launch () {
+  (echo "$BASHPID" && exec gst-launch-1.0 -m "$@") | follow
+}
+
+# Reads the process of launch, and what that says. After an error that comes
+# before its main loop runs, gst-launch-1.0 (1.22) waits for ever. The loop still
+# tells of it, and can be interrupted then.
+follow () {
+  local process line
+  trap '' INT # is for gst-launch-1.0, which says what it then does
+  read -r process
+  while IFS= read -r line; do
+    case $line in
+      *' (transcribe) '*) echo "${line#*(transcribe) }" ;;
+      *'GstMessageError, '*) interrupt "$process" ;;
+    esac
+  done
+}
+
+# Fails; once, since gst-launch-1.0 stops in order at the first interrupt only.
+interrupt () {
+  kill -INT "$1" 2>/dev/null || true
+  cat >/dev/null
+  exit 1
 }
 
 # A text as gst-launch-1.0 reads it.
@@ -51,7 +74,7 @@ quote () {
 transcribe () {
   local file=$1 track=$2 errors said code=0
   errors=$(mktemp)
-  gst-launch-1.0 "${@:3}" 2>"$errors" | only_progress || code=$?
+  launch "${@:3}" 2>"$errors" || code=$?
   said=$(<"$errors")
   rm "$errors"
   # decodebin lists what it did not decode: without sound, the pictures alone.

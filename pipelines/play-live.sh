@@ -24,5 +24,6 @@ else
   read -ra input <<<"$source"
 fi
 read -ra output <<<"${SINK:-autoaudiosink}"
-gst-launch-1.0 -q "${input[@]}" ! mt3transcribe "$@" ! audio/x-midi-event ! \
-  fluiddec "soundfont=$font" ! audioconvert ! audioresample ! "${output[@]}"
+launch "${input[@]}" ! mt3transcribe "$@" ! audio/x-midi-event ! \
+  fluiddec "soundfont=$font" ! audioconvert ! audioresample ! \
+  "${output[@]}" >/dev/null

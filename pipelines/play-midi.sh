@@ -21,6 +21,6 @@ if [[ $# -eq 2 ]]; then
     fail "fluidsynth cannot render $1 to $2"
   fi
 else
-  gst-launch-1.0 filesrc "location=$1" ! midiparse ! \
+  launch filesrc "location=$1" ! midiparse ! \
     fluiddec "soundfont=$font" ! audioconvert ! audioresample ! autoaudiosink
 fi

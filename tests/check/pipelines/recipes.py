@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import wave
 from pathlib import Path
@@ -64,6 +65,41 @@ class Recipe(unittest.TestCase):
         left = {str(path.relative_to(self.dir))
                 for path in self.dir.rglob('*') if path.is_file()}
         self.assertEqual(left - {'registry.bin'}, set(names))
+
+
+class EarlyError(Recipe):
+    """An error that comes before the main loop of gst-launch-1.0 runs: that
+    waits until a source could open its file."""
+
+    SOURCE = ('filesrc location=late ! identity '
+              'filesrc location=a.txt ! decodebin')
+
+    def assertEnds(self, *command):
+        (self.dir / 'a.txt').write_text('no audio at all')
+        os.mkfifo(self.dir / 'late')
+        errors = self.dir / 'tmp.errors'
+        self.env['TMPDIR'] = str(self.dir)  # where env.sh keeps them
+        with errors.open('w') as stderr, subprocess.Popen(
+                ['timeout', '20', *command], cwd=self.dir, env=self.env,
+                stdout=subprocess.DEVNULL, stderr=stderr) as running:
+            while not any('Internal data stream error' in path.read_text()
+                          for path in self.dir.glob('tmp.*')):
+                self.assertIsNone(running.poll())
+                time.sleep(0.01)
+            time.sleep(0.01)
+            (self.dir / 'late').write_text('')
+        said = errors.read_text()
+        self.assertEqual(running.returncode, 1, said)
+        self.assertIn('Could not determine type of stream', said)
+
+    def test_ends_a_transcription(self):
+        self.assertEnds(
+            'bash', '-c', 'source "$0"/env.sh; transcribe a.txt 0 "$@"',
+            PIPELINES, *f'{self.SOURCE} ! mt3transcribe ! fakesink'.split())
+
+    def test_ends_what_is_live(self):
+        self.env['SINK'] = 'fakesink'
+        self.assertEnds(PIPELINES / 'play-live.sh', self.SOURCE)
 
 
 class Usage(Recipe):
