@@ -41,9 +41,9 @@ launch () {
   (echo "$BASHPID" && exec gst-launch-1.0 -m "$@") | follow
 }
 
-# Reads the process of launch, and what that says. After an error that comes
-# before its main loop runs, gst-launch-1.0 (1.22) waits for ever. The loop still
-# tells of it, and can be interrupted then.
+# Reads the process of launch, and what that says. gst-launch-1.0 (1.22) waits
+# for ever after an error that comes before its main loop runs, and may do so for
+# a pad that never comes. The loop still tells of both, and can be interrupted.
 follow () {
   local process line
   trap '' INT # is for gst-launch-1.0, which says what it then does
@@ -52,6 +52,10 @@ follow () {
     case $line in
       *' (transcribe) '*) echo "${line#*(transcribe) }" ;;
       *'GstMessageError, '*) interrupt "$process" ;;
+      'failed delayed linking '*)
+        echo "$line" >&2
+        interrupt "$process"
+        ;;
     esac
   done
 }

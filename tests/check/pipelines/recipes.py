@@ -34,8 +34,8 @@ class Recipe(unittest.TestCase):
         """Returns what it wrote to stdout and to stderr."""
         interpreter = [sys.executable] if name.endswith('.py') else []
         result = subprocess.run(
-            [*interpreter, PIPELINES / name, *args], cwd=self.dir,
-            env=self.env, text=True, stdin=subprocess.DEVNULL,
+            ['timeout', '120', *interpreter, PIPELINES / name, *args],
+            cwd=self.dir, env=self.env, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=stderr)
         self.assertEqual(result.returncode, code,
                          (result.stdout, result.stderr))
@@ -368,6 +368,14 @@ class VideoToMidi(Recipe):
                     f'video-to-midi.sh: there is no audio track {track} in '
                     'v.mkv; the first is 0\n')
         self.assertNothingLeft('v.mkv')
+
+    def test_says_so_where_the_end_comes_first(self):
+        self.launch('audiotestsrc num-buffers=8 ! flacenc ! queue !',
+                    'matroskamux ! filesink location=short.mkv')
+        self.assertIn('there is no audio track 1 in short.mkv',
+                      self.run_recipe('video-to-midi.sh', 'short.mkv',
+                                      'a.mid', '1', code=1))
+        self.assertNothingLeft('v.mkv', 'short.mkv')
 
     def test_says_that_there_is_no_sound(self):
         self.launch('videotestsrc num-buffers=5 ! jpegenc ! matroskamux !',
