@@ -4,9 +4,6 @@
 #
 # Transcribes one of a video's audio tracks: 0 is the first, 1 the second, and
 # so on. The pictures are not decoded.
-
-# No queue behind the decoder: of a video without sound gst-launch-1.0 (1.22)
-# then waited for ever in one of 500 runs.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
