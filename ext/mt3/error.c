@@ -42,13 +42,12 @@ mt3_printable (const gchar *text)
 gboolean
 mt3_format_error (GError **error, const gchar *path, const gchar *format, ...)
 {
-  g_autofree gchar *message = NULL, *printable = NULL;
+  g_autofree gchar *message = NULL;
   va_list args;
 
   va_start (args, format);
   message = g_strdup_vprintf (format, args);
   va_end (args);
-  printable = mt3_printable (message);
-  g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT, "%s: %s", path, printable);
+  g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT, "%s: %s", path, message);
   return FALSE;
 }

@@ -44,8 +44,7 @@ GQuark mt3_error_quark (void);
  * byte that is not UTF-8, become \xNN. */
 gchar *mt3_printable (const gchar *text);
 
-/* For the reader of a file: MT3_ERROR_FORMAT, "PATH: ...", the latter as
- * mt3_printable() has it. Returns FALSE. */
+/* For the reader of a file: MT3_ERROR_FORMAT, "PATH: ...". Returns FALSE. */
 gboolean mt3_format_error (GError **error, const gchar *path,
     const gchar *format, ...) G_GNUC_PRINTF (3, 4);
 

@@ -44,7 +44,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Archive, mt3_archive_free)
  *
  * Chooses the reader by what @path is. Values and names are not judged.
  *
- * Returns: (transfer full): the archive, or %NULL with an #MT3_ERROR
+ * Returns: (transfer full): the archive, or %NULL with an #MT3_ERROR, whose
+ *   message is as mt3_printable() has it: the readers say what files say
  */
 Mt3Archive *mt3_archive_read (const gchar *path, GError **error);
 
