@@ -36,7 +36,8 @@ require_plugin () {
 }
 
 # usage: launch ARGUMENT...: gst-launch-1.0 of the arguments. Prints what
-# mt3transcribe has done so far.
+# mt3transcribe has done so far. 130 when interrupted, as of what a signal ends;
+# gst-launch-1.0 alone ends as if all had gone well.
 launch () {
   (echo "$BASHPID" && exec gst-launch-1.0 -m "$@") | follow
 }
@@ -45,7 +46,7 @@ launch () {
 # for ever after an error that comes before its main loop runs, and may do so for
 # a pad that never comes. The loop still tells of both, and can be interrupted.
 follow () {
-  local process line
+  local process line code=0
   trap '' INT # is for gst-launch-1.0, which says what it then does
   read -r process
   while IFS= read -r line; do
@@ -56,8 +57,10 @@ follow () {
         echo "$line" >&2
         interrupt "$process"
         ;;
+      *'GstLaunchInterrupt, '*) code=130 ;;
     esac
   done
+  return "$code"
 }
 
 # Fails; once, since gst-launch-1.0 stops in order at the first interrupt only.
@@ -74,7 +77,6 @@ quote () {
 
 # usage: transcribe FILE TRACK ARGUMENT...: gst-launch-1.0 of the arguments. Of
 # a file without sound or without such a track it says so; GStreamer does not.
-# Interrupted alone, gst-launch-1.0 ends as if all had gone well.
 transcribe () {
   local file=$1 track=$2 errors said code=0
   errors=$(mktemp)

@@ -20,5 +20,4 @@ transcribe "$video" "$track" filesrc "location=$(quote "$video")" ! \
   decodebin name=decoder caps=audio/x-raw expose-all-streams=false \
   decoder."src_$track" ! mt3transcribe ! \
   filesink "location=$(quote "$part")"
-[[ -s $part ]] || fail "interrupted"
 mv -T "$part" "$output"

@@ -201,23 +201,36 @@ class TranscribeFile(Recipe):
             'transcribe-file.sh', 'a.flac', '.', code=1))
         self.assertNothingLeft('a.flac')
 
-    def test_keeps_the_old_output_when_interrupted(self):
+    def interrupt(self, before, *properties):
+        """Transcribes a long a.flac to a.mid; then Ctrl-C. before: what the
+        child begins with; properties: with these notes are there by then."""
         self.make_audio('a.flac', 300)
         (self.dir / 'a.mid').write_text('old')
-        # As in the background of a script, where Ctrl-C leaves bash alone; so
-        # it does gst-launch-1.0, until that plays.
         with subprocess.Popen(
-                [PIPELINES / 'transcribe-file.sh', 'a.flac', 'a.mid'],
-                cwd=self.dir, env=self.env, start_new_session=True,
-                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                preexec_fn=lambda: signal.signal(
-                    signal.SIGINT, signal.SIG_IGN)) as running:
-            self.assertNotEqual(running.stdout.readline(), b'')
-            self.assertTrue((self.dir / '.a.mid.part').exists())
+                [PIPELINES / 'transcribe-file.sh', 'a.flac', 'a.mid',
+                 *properties], cwd=self.dir, env=self.env,
+                start_new_session=True, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, preexec_fn=before) as running:
+            written = -1
+            while written < bool(properties):
+                self.assertNotEqual(running.stdout.readline(), b'')
+                written = (self.dir / '.a.mid.part').stat().st_size
             os.killpg(running.pid, signal.SIGINT)
-        self.assertNotEqual(running.returncode, 0)
-        self.assertEqual((self.dir / 'a.mid').read_text(), 'old')
-        self.assertNothingLeft('a.flac', 'a.mid')
+        return running.returncode
+
+    def test_keeps_the_old_output_when_interrupted(self):
+        # At a terminal; and as in the background of a script, where Ctrl-C
+        # leaves bash alone. So it does gst-launch-1.0, until that plays.
+        for before in (None, lambda: signal.signal(
+                signal.SIGINT, signal.SIG_IGN)):
+            # With notes written so far, and without.
+            for properties in ((), ('update-interval=1000000000',)):
+                with self.subTest(ignored=before is not None,
+                                  properties=properties):
+                    self.assertEqual(
+                        self.interrupt(before, *properties), 130)
+                    self.assertEqual((self.dir / 'a.mid').read_text(), 'old')
+                    self.assertNothingLeft('a.flac', 'a.mid')
 
     def test_names_a_missing_input(self):
         self.assertIn('there is no file none.flac', self.run_recipe(
