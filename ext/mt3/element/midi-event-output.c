@@ -295,6 +295,12 @@ gst_mt3_midi_event_output_send_until (
   return ret;
 }
 
+/* Live MIDI has no place for it. */
+static void
+gst_mt3_midi_event_output_name (GstMt3Output *output, const gchar *title)
+{
+}
+
 static void
 gst_mt3_midi_event_output_open (GstMt3Output *output)
 {
@@ -406,6 +412,7 @@ gst_mt3_midi_event_output_new (const GstMt3OutputContext *context)
 
   self->output = (GstMt3Output){
       .context = *context,
+      .name = gst_mt3_midi_event_output_name,
       .open = gst_mt3_midi_event_output_open,
       .preroll = gst_mt3_midi_event_output_preroll,
       .note = gst_mt3_midi_event_output_note,

@@ -44,6 +44,15 @@ gst_mt3_midi_file_output_push_segment (GstMt3MidiFileOutput *self, gsize offset)
   gst_pad_push_event (self->output.context.srcpad, event);
 }
 
+static void
+gst_mt3_midi_file_output_name (GstMt3Output *output, const gchar *title)
+{
+  GstMt3MidiFileOutput *self = (GstMt3MidiFileOutput *) output;
+
+  if (!self->title)
+    self->title = g_strdup (title);
+}
+
 /* The GAP prerolls the sink: the file itself comes only at the end, which a
  * paused pipeline would never reach. */
 static void
@@ -229,6 +238,7 @@ gst_mt3_midi_file_output_new (const GstMt3OutputContext *context)
 
   self->output = (GstMt3Output){
       .context = *context,
+      .name = gst_mt3_midi_file_output_name,
       .open = gst_mt3_midi_file_output_open,
       .preroll = gst_mt3_midi_file_output_preroll,
       .note = gst_mt3_midi_file_output_note,
@@ -238,8 +248,6 @@ gst_mt3_midi_file_output_new (const GstMt3OutputContext *context)
       .finish = gst_mt3_midi_file_output_finish,
       .free = gst_mt3_midi_file_output_free,
   };
-  self->title = g_strdup (context->title);
-  self->output.context.title = self->title;
   self->notes = g_array_new (FALSE, TRUE, sizeof (Mt3Note));
 
   return &self->output;

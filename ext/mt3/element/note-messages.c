@@ -15,7 +15,6 @@ gst_mt3_note_messages_new (const GstMt3OutputContext *context)
   GstMt3NoteMessages *messages = g_new0 (GstMt3NoteMessages, 1);
 
   messages->context = *context;
-  messages->context.title = NULL; /* nobody keeps it */
   messages->sounding = g_hash_table_new_full (
       NULL, NULL, NULL, (GDestroyNotify) gst_mt3_note_free);
   messages->notes =

@@ -21,7 +21,6 @@ typedef struct _GstMt3Output GstMt3Output;
  * @segment: upstream's, in which the first sample lies
  * @pts: of the first sample, in @segment
  * @stream_time: stream time of the first sample; notes count from there
- * @title: (nullable): of the piece
  * @seqnum: of the segment event that the output's own one stands for
  * @times: upstream's times after the first sample
  * @references: (nullable): and what other clocks showed then
@@ -32,7 +31,6 @@ typedef struct {
   GstSegment segment;
   GstClockTime pts;
   GstClockTime stream_time;
-  const gchar *title;
   guint32 seqnum;
   GstMt3TimeMap *times;
   GstMt3ReferenceTimes *references;
@@ -52,6 +50,7 @@ typedef struct {
  * and settle as the transcription goes on, finish, free. Times are in seconds
  * from the first sample.
  *
+ * @name: the piece has this title; any time before finish, and the first counts
  * @open: pushes the segment
  * @preroll: for live audio, once its latency is known: lets sinks preroll
  * before the first note; the other sinks of a pipeline would wait for them, and
@@ -72,6 +71,7 @@ struct _GstMt3Output {
   GstAllocator *allocator; /* NULL: memory like any other */
   GstAllocationParams memory;
 
+  void (*name) (GstMt3Output *output, const gchar *title);
   void (*open) (GstMt3Output *output);
   void (*preroll) (GstMt3Output *output);
   void (*note) (GstMt3Output *output, const Mt3Note *note, gboolean ended);

@@ -199,7 +199,7 @@ gst_mt3_transcribe_handle_tags (GstMt3Transcribe *self, GstEvent *event)
       GST_TAG_MAXIMUM_BITRATE, GST_TAG_ENCODER, GST_TAG_ENCODER_VERSION};
   g_autoptr (GstTagList) tags = NULL;
   GstTagList *original;
-  gchar *title = NULL;
+  g_autofree gchar *title = NULL;
 
   gst_event_parse_tag (event, &original);
   tags = gst_tag_list_copy (original);
@@ -208,9 +208,10 @@ gst_mt3_transcribe_handle_tags (GstMt3Transcribe *self, GstEvent *event)
   gst_tag_list_get_string (tags, GST_TAG_TITLE, &title);
 
   g_mutex_lock (&self->lock);
-  if (title) {
+  /* A stream may change its title as it goes on. */
+  if (title && (!self->have_audio || !self->title)) {
     g_free (self->title);
-    self->title = title;
+    self->title = g_steal_pointer (&title);
   }
   if (!gst_tag_list_is_empty (tags)) {
     GstEvent *copy = gst_event_new_tag (g_steal_pointer (&tags));

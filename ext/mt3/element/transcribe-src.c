@@ -87,10 +87,11 @@ gst_mt3_transcribe_note (
   self->output->note (self->output, note, ended);
 }
 
-/* Blocks until there is something to do: audio has begun, or will not. */
+/* Blocks until there is something to do: audio has begun, or will not. @title:
+ * (nullable) (out): of the piece, as far as it is known; g_free() */
 static gboolean
 gst_mt3_transcribe_wait_audio (
-    GstMt3Transcribe *self, GstMt3OutputContext *context)
+    GstMt3Transcribe *self, GstMt3OutputContext *context, gchar **title)
 {
   gboolean ret;
 
@@ -103,11 +104,11 @@ gst_mt3_transcribe_wait_audio (
       .segment = self->audio_segment,
       .pts = self->audio_pts,
       .stream_time = self->stream_time,
-      .title = g_strdup (self->title),
       .seqnum = self->segment_seqnum,
       .times = self->times,
       .references = self->references,
   };
+  *title = g_strdup (self->title);
   g_mutex_unlock (&self->lock);
   GST_OBJECT_LOCK (self);
   context->midi_ticks = self->settings.midi_ticks;
@@ -146,11 +147,12 @@ gst_mt3_transcribe_choose_caps (GstMt3Transcribe *self)
 static GstFlowReturn
 gst_mt3_transcribe_open_output (GstMt3Transcribe *self)
 {
+  g_autofree gchar *title = NULL;
   GstMt3OutputContext context;
   GstFlowReturn ret = GST_FLOW_FLUSHING;
   GstCaps *caps = NULL;
 
-  if (!gst_mt3_transcribe_wait_audio (self, &context))
+  if (!gst_mt3_transcribe_wait_audio (self, &context, &title))
     goto done;
   gst_mt3_transcribe_push_stream_start (self);
   caps = gst_mt3_transcribe_choose_caps (self);
@@ -164,14 +166,27 @@ gst_mt3_transcribe_open_output (GstMt3Transcribe *self)
       gst_structure_get_name (gst_caps_get_structure (caps, 0)), &context);
   gst_mt3_output_choose_memory (self->output, caps);
   self->messages = gst_mt3_note_messages_new (&context);
+  if (title)
+    self->output->name (self->output, title);
   self->output->open (self->output);
   ret = GST_FLOW_OK;
 
 done:
   gst_clear_caps (&caps);
-  g_free ((gchar *) context.title);
 
   return ret;
+}
+
+/* Some files end with their tags. */
+static void
+gst_mt3_transcribe_name_output (GstMt3Transcribe *self, GstEvent *event)
+{
+  GstTagList *tags;
+  const gchar *title;
+
+  gst_event_parse_tag (event, &tags);
+  if (gst_tag_list_peek_string_index (tags, GST_TAG_TITLE, 0, &title))
+    self->output->name (self->output, title);
 }
 
 static void
@@ -183,6 +198,8 @@ gst_mt3_transcribe_push_events (GstMt3Transcribe *self)
     g_mutex_lock (&self->lock);
     event = g_queue_pop_head (&self->events);
     g_mutex_unlock (&self->lock);
+    if (event && self->output && GST_EVENT_TYPE (event) == GST_EVENT_TAG)
+      gst_mt3_transcribe_name_output (self, event);
     if (event)
       gst_pad_push_event (self->srcpad, event);
   } while (event);

@@ -43,7 +43,7 @@ static GstPad *sink;
 static void
 setup (void)
 {
-  GstMt3OutputContext context = {.stream_time = GST_SECOND, .title = "A title"};
+  GstMt3OutputContext context = {.stream_time = GST_SECOND};
 
   gst_mt3_debug_init ();
   files = g_ptr_array_new_with_free_func ((GDestroyNotify) gst_buffer_unref);
@@ -62,6 +62,7 @@ setup (void)
   gst_pad_push_event (pad, gst_event_new_stream_start ("test"));
   context.srcpad = pad;
   output = gst_mt3_output_new ("audio/midi", &context);
+  output->name (output, "A title");
   output->open (output);
 }
 

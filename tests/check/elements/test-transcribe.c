@@ -378,12 +378,11 @@ push_title (Fixture *fixture)
 }
 
 static void
-check_title (Fixture *fixture)
+check_title_at_end (Fixture *fixture)
 {
   GstBuffer *buffer;
   GstMapInfo map;
 
-  fixture_push_windows (fixture, 1, 0);
   gst_harness_push_event (fixture->harness, gst_event_new_eos ());
   buffer = gst_harness_pull (fixture->harness);
   gst_buffer_map (buffer, &map, GST_MAP_READ);
@@ -394,12 +393,45 @@ check_title (Fixture *fixture)
   gst_buffer_unref (buffer);
 }
 
+static void
+check_title (Fixture *fixture)
+{
+  fixture_push_windows (fixture, 1, 0);
+  check_title_at_end (fixture);
+}
+
 GST_START_TEST (the_title_names_the_file)
 {
   g_auto (Fixture) fixture = fixture_new_playing ();
 
   push_title (&fixture);
   check_title (&fixture);
+}
+
+GST_END_TEST
+
+/* As of files whose tags lie at their end. */
+GST_START_TEST (a_title_behind_the_audio_names_the_file)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+
+  fixture_push_windows (&fixture, 1, 0);
+  push_title (&fixture);
+  check_title_at_end (&fixture);
+}
+
+GST_END_TEST
+
+/* A stream may change its title as it goes on. */
+GST_START_TEST (a_later_title_does_not_rename_the_file)
+{
+  g_auto (Fixture) fixture = fixture_new_playing ();
+
+  push_title (&fixture);
+  fixture_push_windows (&fixture, 1, 0);
+  gst_harness_push_event (fixture.harness,
+      gst_event_new_tag (gst_tag_list_new (GST_TAG_TITLE, "Another", NULL)));
+  check_title_at_end (&fixture);
 }
 
 GST_END_TEST
@@ -448,6 +480,8 @@ transcribe_suite (void)
   tcase_add_test (tcase, a_flush_wakes_the_wait_for_the_model);
   tcase_add_test (tcase, tags_of_the_coding_are_dropped);
   tcase_add_test (tcase, the_title_names_the_file);
+  tcase_add_test (tcase, a_title_behind_the_audio_names_the_file);
+  tcase_add_test (tcase, a_later_title_does_not_rename_the_file);
   tcase_add_test (tcase, tags_outlast_a_flush);
   suite_add_tcase (suite, tcase);
 
