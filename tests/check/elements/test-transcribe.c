@@ -410,12 +410,13 @@ GST_START_TEST (the_title_names_the_file)
 
 GST_END_TEST
 
-/* As of files whose tags lie at their end. */
+/* As of files whose tags lie at their end. The output is open by then. */
 GST_START_TEST (a_title_behind_the_audio_names_the_file)
 {
   g_auto (Fixture) fixture = fixture_new_playing ();
 
   fixture_push_windows (&fixture, 1, 0);
+  gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_GAP));
   push_title (&fixture);
   check_title_at_end (&fixture);
 }
