@@ -22,6 +22,7 @@ G_BEGIN_DECLS
  * @MT3_ERROR_MEMORY: host or device memory does not suffice
  * @MT3_ERROR_UNSUPPORTED: a valid request that this build or device cannot do
  * @MT3_ERROR_CANCELLED: the caller asked to stop
+ * @MT3_ERROR_DRAFT: the draft network that was named cannot be used
  *
  * Every message is one sentence a user can act on.
  */
@@ -34,6 +35,7 @@ typedef enum {
   MT3_ERROR_MEMORY,
   MT3_ERROR_UNSUPPORTED,
   MT3_ERROR_CANCELLED,
+  MT3_ERROR_DRAFT,
 } Mt3Error;
 
 #define MT3_ERROR (mt3_error_quark ())

@@ -11,7 +11,7 @@ typedef struct {
   gint layers, d_model, heads, head_dim, d_ff, decoder_d_ff, vocab, mels;
   gint window_frames, velocity_bins, max_tokens, seed;
   gboolean no_ties, hugging_face, f16;
-  gchar *output;
+  gchar *output, *draft;
 } Options;
 
 static void
@@ -48,6 +48,19 @@ make_model (const Options *options, GError **error)
       &config, (guint64) options->seed, options->hugging_face);
   return random_model_write (model, options->output,
       options->f16 ? MT3_DTYPE_F16 : MT3_DTYPE_F32, error);
+}
+
+/* Which drafts for the model that was written. */
+static gboolean
+make_draft (const Options *options, GError **error)
+{
+  g_autoptr (Mt3Model) model = NULL;
+
+  if (options->draft == NULL)
+    return TRUE;
+  model = mt3_model_open (options->output, error);
+  return model != NULL && random_draft_write (model, options->draft,
+                              (guint64) options->seed + 1, error);
 }
 
 int
@@ -88,6 +101,8 @@ main (int argc, char **argv)
       {"seed", 0, 0, G_OPTION_ARG_INT, &o.seed, "Of the weights", "N"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &o.output, "File to write",
           "FILE"},
+      {"draft", 0, 0, G_OPTION_ARG_FILENAME, &o.draft,
+          "And a draft network for it", "FILE"},
       {NULL},
   };
   g_autoptr (GOptionContext) context = g_option_context_new (NULL);
@@ -101,9 +116,10 @@ main (int argc, char **argv)
         error != NULL ? error->message : "--output is missing");
     return 2;
   }
-  made = make_model (&o, &error);
+  made = make_model (&o, &error) && make_draft (&o, &error);
   if (!made)
     g_printerr ("mt3-make-model: %s\n", error->message);
   g_free (o.output);
+  g_free (o.draft);
   return made ? 0 : 1;
 }

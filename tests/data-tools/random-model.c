@@ -117,11 +117,11 @@ add_tensor (RandomModel *model, const Mt3SchemaTensor *schema, guint64 *state,
   g_array_append_val (model->tensors, tensor);
 }
 
-RandomModel *
-random_model_new (const Mt3Config *config, guint64 seed, gboolean hugging_face)
+static RandomModel *
+new_from_schema (const Mt3Config *config, const GArray *schema, guint64 seed,
+    gboolean hugging_face)
 {
   RandomModel *model = g_new0 (RandomModel, 1);
-  g_autoptr (GArray) schema = mt3_schema_new (config);
   guint64 state = seed;
 
   model->config = *config;
@@ -129,14 +129,37 @@ random_model_new (const Mt3Config *config, guint64 seed, gboolean hugging_face)
   model->owned = g_ptr_array_new_with_free_func (g_free);
   model->metadata =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
-  g_hash_table_insert (
-      model->metadata, g_strdup (MT3_CONFIG_KEY), mt3_config_to_json (config));
   g_hash_table_insert (model->metadata, g_strdup ("name"),
       g_strdup ("random weights for tests"));
   for (guint i = 0; i < schema->len; i++)
     add_tensor (model, &g_array_index (schema, Mt3SchemaTensor, i), &state,
         hugging_face);
   return model;
+}
+
+RandomModel *
+random_model_new (const Mt3Config *config, guint64 seed, gboolean hugging_face)
+{
+  g_autoptr (GArray) schema = mt3_schema_new (config);
+  RandomModel *model = new_from_schema (config, schema, seed, hugging_face);
+
+  g_hash_table_insert (
+      model->metadata, g_strdup (MT3_CONFIG_KEY), mt3_config_to_json (config));
+  return model;
+}
+
+RandomModel *
+random_draft_new (const Mt3Model *model, guint64 seed)
+{
+  const Mt3Config *config = mt3_model_config (model);
+  g_autoptr (GArray) schema = mt3_draft_schema_new (config);
+  RandomModel *draft = new_from_schema (config, schema, seed, FALSE);
+  gfloat *scale = own (draft, g_new (gfloat, config->d_model));
+
+  mt3_tensor_read_block (mt3_model_tensor (model, "decoder/decoder_norm/scale"),
+      0, 1, 0, config->d_model, scale);
+  g_array_index (draft->tensors, Mt3Tensor, 0).data = scale;
+  return draft;
 }
 
 void
@@ -160,4 +183,13 @@ random_model_write (
   };
 
   return mt3_safetensors_write (path, &what, error);
+}
+
+gboolean
+random_draft_write (
+    const Mt3Model *model, const gchar *path, guint64 seed, GError **error)
+{
+  g_autoptr (RandomModel) draft = random_draft_new (model, seed);
+
+  return random_model_write (draft, path, MT3_DTYPE_F16, error);
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * random-model.h: an MT3 model of any dimensions with random weights, in
- * memory. The same configuration and seed give the same weights on every
- * machine.
+ * memory, and a draft network (checkpoint/draft.h) for any model. The same
+ * configuration and seed give the same weights on every machine.
  */
 #pragma once
 
-#include "checkpoint/model-config.h"
-#include "checkpoint/tensor.h"
+#include "checkpoint/model.h"
 
 G_BEGIN_DECLS
 
@@ -34,5 +33,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (RandomModel, random_model_free)
 /* Writes safetensors. */
 gboolean random_model_write (const RandomModel *model, const gchar *path,
     Mt3DType dtype, GError **error);
+
+/* A draft network for @model, its MT3_DRAFT_MODEL_SCALE first; @config is that
+ * of @model. */
+RandomModel *random_draft_new (const Mt3Model *model, guint64 seed);
+
+/* Writes one in float16. */
+gboolean random_draft_write (
+    const Mt3Model *model, const gchar *path, guint64 seed, GError **error);
 
 G_END_DECLS

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "checkpoint/report.h"
+#include "checkpoint/draft.h"
 #include "checkpoint/schema.h"
 #include "error.h"
 
@@ -114,10 +115,13 @@ mt3_report_new (const Mt3Archive *archive)
   report->mapping = mt3_mapping_new (archive);
   report->tensors = g_array_new (FALSE, FALSE, sizeof (Mt3Tensor));
   report->problems = g_ptr_array_new_with_free_func (g_free);
-  if (mt3_config_derive (&report->config, archive, report->mapping, &error))
-    check_schema (report);
-  else
+  if (!mt3_config_derive (&report->config, archive, report->mapping, &error))
     add_problem (report, "%s", error->message);
+  else if (mt3_draft_is_likely (archive))
+    add_problem (report, "a draft network, not a model: "
+                         "name the model that it was made for");
+  else
+    check_schema (report);
   return report;
 }
 

@@ -52,6 +52,25 @@ static const Row decoder_end[] = {
     {"decoder/logits_dense/kernel", MODEL, VOCAB},
 };
 
+/* A draft network is a layer of a decoder's form between tensors of its own. */
+static const Row draft_start[] = {
+    {MT3_DRAFT_MODEL_SCALE, MODEL, NONE},
+    {"token_embedder/embedding", VOCAB, MODEL},
+    {"pre_state_layer_norm/scale", MODEL, NONE},
+    {"state/kernel", MODEL, MODEL},
+    {"pre_own_state_layer_norm/scale", MODEL, NONE},
+    {"own_state/kernel", MODEL, MODEL},
+    {"pre_own_mlp_layer_norm/scale", MODEL, NONE},
+    {"own_mlp/wi_0/kernel", MODEL, DEC_FF},
+    {"own_mlp/wi_1/kernel", MODEL, DEC_FF},
+    {"own_mlp/wo/kernel", DEC_FF, MODEL},
+};
+
+static const Row draft_end[] = {
+    {"decoder_norm/scale", MODEL, NONE},
+    {"logits_dense/kernel", MODEL, VOCAB},
+};
+
 static gsize
 width_of (const Mt3Config *config, Width width)
 {
@@ -106,12 +125,20 @@ clear_tensor (gpointer data)
   g_free (((Mt3SchemaTensor *) data)->name);
 }
 
-GArray *
-mt3_schema_new (const Mt3Config *config)
+static GArray *
+empty_schema (void)
 {
   GArray *schema = g_array_new (FALSE, FALSE, sizeof (Mt3SchemaTensor));
 
   g_array_set_clear_func (schema, clear_tensor);
+  return schema;
+}
+
+GArray *
+mt3_schema_new (const Mt3Config *config)
+{
+  GArray *schema = empty_schema ();
+
   add_rows (schema, config, "", encoder_start, G_N_ELEMENTS (encoder_start));
   add_layers (schema, config, "encoder", config->encoder_layers, encoder_layer,
       G_N_ELEMENTS (encoder_layer));
@@ -120,5 +147,16 @@ mt3_schema_new (const Mt3Config *config)
   add_layers (schema, config, "decoder", config->decoder_layers, decoder_layer,
       G_N_ELEMENTS (decoder_layer));
   add_rows (schema, config, "", decoder_end, G_N_ELEMENTS (decoder_end));
+  return schema;
+}
+
+GArray *
+mt3_draft_schema_new (const Mt3Config *config)
+{
+  GArray *schema = empty_schema ();
+
+  add_rows (schema, config, "", draft_start, G_N_ELEMENTS (draft_start));
+  add_rows (schema, config, "", decoder_layer, G_N_ELEMENTS (decoder_layer));
+  add_rows (schema, config, "", draft_end, G_N_ELEMENTS (draft_end));
   return schema;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * schema.h: the tensors that an MT3 network of given dimensions has. Source:
- * magenta/mt3, mt3/network.py.
+ * schema.h: the tensors that an MT3 network of given dimensions has (source:
+ * magenta/mt3, mt3/network.py), and those of a draft network (draft.h).
  */
 #pragma once
 
@@ -23,5 +23,12 @@ typedef struct {
 /* All tensors in canonical order: encoder input to output, decoder input to
  * output. Returns: (transfer full): array of #Mt3SchemaTensor */
 GArray *mt3_schema_new (const Mt3Config *config);
+
+/* A vector of a draft network: its model's last norm, which it is known by. */
+#define MT3_DRAFT_MODEL_SCALE "model/decoder_norm/scale"
+
+/* Likewise of a draft network for a model of this configuration, beginning with
+ * MT3_DRAFT_MODEL_SCALE. */
+GArray *mt3_draft_schema_new (const Mt3Config *config);
 
 G_END_DECLS

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "checkpoint/draft.h"
 #include "error.h"
 #include "tools/commands.h"
 
@@ -89,6 +90,17 @@ print_problems (const Mt3Report *report)
     g_print ("  %s\n", (const gchar *) g_ptr_array_index (report->problems, i));
 }
 
+/* Beside a model it would only be a long list of differences. */
+static ExitCode
+inspect_draft (const Mt3Archive *archive)
+{
+  g_print ("draft        %s\n", archive->path);
+  print_metadata (archive);
+  g_print ("\na draft network, which makes the model that it was made for "
+           "faster on a GPU,\nand no model itself\n");
+  return EXIT_UNSOUND;
+}
+
 ExitCode
 mt3_command_inspect (int argc, char **argv)
 {
@@ -106,6 +118,8 @@ mt3_command_inspect (int argc, char **argv)
     mt3_command_complain (error);
     return EXIT_FILE;
   }
+  if (mt3_draft_is_likely (archive))
+    return inspect_draft (archive);
   report = mt3_report_new (archive);
   g_print ("model        %s\n", archive->path);
   print_config (report);

@@ -49,3 +49,4 @@ Suite *pth_suite (void);
 Suite *names_suite (void);
 Suite *model_suite (void);
 Suite *writer_suite (void);
+Suite *draft_suite (void);

@@ -14,6 +14,7 @@ main (void)
   srunner_add_suite (runner, names_suite ());
   srunner_add_suite (runner, model_suite ());
   srunner_add_suite (runner, writer_suite ());
+  srunner_add_suite (runner, draft_suite ());
   srunner_run_all (runner, CK_NORMAL);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);

@@ -195,6 +195,23 @@ START_TEST (inspect_prints_the_model)
 }
 END_TEST
 
+START_TEST (a_draft_network_is_no_model)
+{
+  g_autoptr (Mt3Model) model = mt3_model_open (model_path, NULL);
+
+  ck_assert (random_draft_write (model, out_path, 1, NULL));
+  ck_assert_int_eq (run ("inspect", out_path, NULL, NULL), 1);
+  must_print (out, "metadata     name: random weights for tests");
+  must_print (out, "a draft network, which makes the model");
+  ck_assert_ptr_null (strstr (out, "differences"));
+  ck_assert_int_eq (run ("verify", out_path, NULL, NULL), 1);
+  must_print (err, "a draft network, not a model: name the model that it was "
+                   "made for\n");
+  ck_assert_int_eq (run ("convert", out_path, torch_path, NULL), 1);
+  must_print (err, "a draft network, not a model");
+}
+END_TEST
+
 START_TEST (inspect_prints_the_mapping)
 {
   ck_assert_int_eq (run ("inspect", torch_path, NULL, NULL), 0);
@@ -398,6 +415,7 @@ main (int argc, char **argv)
   tcase_add_loop_test (tcase, output_that_cannot_be_written_exits_with_3, 0,
       G_N_ELEMENTS (printing));
   tcase_add_test (tcase, inspect_prints_the_model);
+  tcase_add_test (tcase, a_draft_network_is_no_model);
   tcase_add_test (tcase, inspect_prints_the_mapping);
   tcase_add_test (tcase, inspect_prints_the_differences);
   tcase_add_test (tcase, inspect_prints_metadata_that_cannot_steer_a_terminal);
