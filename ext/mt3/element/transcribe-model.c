@@ -90,6 +90,10 @@ gst_mt3_transcribe_describe_error (
       *code = GST_RESOURCE_ERROR_SETTINGS;
       return g_strdup (
           _ ("This computer cannot transcribe with these settings."));
+    case MT3_ERROR_DRAFT:
+      *code = GST_RESOURCE_ERROR_SETTINGS;
+      return g_strdup (
+          _ ("The draft network that GST_MT3_DRAFT names cannot be used."));
     default:
       *code = GST_RESOURCE_ERROR_FAILED;
       return g_strdup (_ ("Transcription failed."));

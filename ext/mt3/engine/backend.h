@@ -17,12 +17,13 @@
  */
 #pragma once
 
+#include "checkpoint/draft.h"
 #include "checkpoint/model.h"
 #include "engine/decoding.h"
 
 G_BEGIN_DECLS
 
-#define MT3_BACKEND_ABI 4
+#define MT3_BACKEND_ABI 5
 
 typedef enum {
   MT3_PRECISION_AUTO, /* exact on the CPU, fast on a GPU */
@@ -38,12 +39,15 @@ typedef enum {
  * @n_slots: windows decoded at once; 0 lets the backend choose
  * @n_threads: CPU threads; 0 is all cores this process may use
  * @device_id: which GPU
+ * @draft: (nullable): what drafts for the model, read during the open only;
+ *   results do not depend on what it drafts; a backend may do without
  */
 typedef struct {
   Mt3Precision precision;
   guint n_slots;
   guint n_threads;
   guint device_id;
+  const Mt3Draft *draft;
 } Mt3BackendOptions;
 
 /* One window to prefill into a free slot. @samples need only live during the

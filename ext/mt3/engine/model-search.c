@@ -8,32 +8,31 @@
 
 /* GLib's list of system directories often holds the installed one, too. */
 static void
-add_place (GPtrArray *places, const gchar *dir)
+add_place (GPtrArray *places, const gchar *dir, const gchar *name)
 {
-  g_autofree gchar *place = g_build_filename (dir, MODEL_NAME, NULL);
+  g_autofree gchar *place = g_build_filename (dir, name, NULL);
 
   if (!g_ptr_array_find_with_equal_func (places, place, g_str_equal, NULL))
     g_ptr_array_add (places, g_steal_pointer (&place));
 }
 
 static void
-add_shared_place (GPtrArray *places, const gchar *data_dir)
+add_shared_place (GPtrArray *places, const gchar *data_dir, const gchar *name)
 {
   g_autofree gchar *dir = g_build_filename (data_dir, "gst-mt3", NULL);
 
-  add_place (places, dir);
+  add_place (places, dir, name);
 }
 
-/* Every place where a model may lie, best first. */
-static GPtrArray *
-list_places (void)
+GPtrArray *
+mt3_model_places (const gchar *name)
 {
   GPtrArray *places = g_ptr_array_new_with_free_func (g_free);
 
-  add_shared_place (places, g_get_user_data_dir ());
+  add_shared_place (places, g_get_user_data_dir (), name);
   for (const gchar *const *dir = g_get_system_data_dirs (); *dir; dir++)
-    add_shared_place (places, *dir);
-  add_place (places, MT3_DATADIR);
+    add_shared_place (places, *dir, name);
+  add_place (places, MT3_DATADIR, name);
   return places;
 }
 
@@ -55,7 +54,7 @@ mt3_model_search (const gchar *model_file, GError **error)
     return NULL;
   }
 
-  places = list_places ();
+  places = mt3_model_places (MODEL_NAME);
   for (guint i = 0; i < places->len; i++) {
     if (g_file_test (g_ptr_array_index (places, i), G_FILE_TEST_EXISTS))
       return g_strdup (g_ptr_array_index (places, i));

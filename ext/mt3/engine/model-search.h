@@ -21,4 +21,10 @@ G_BEGIN_DECLS
  */
 gchar *mt3_model_search (const gchar *model_file, GError **error);
 
+/* Where a file of this name that belongs to models is looked for, best first:
+ * gst-mt3 in $XDG_DATA_HOME and each of $XDG_DATA_DIRS, and MT3_DATADIR.
+ * Returns: (transfer full): array of paths, whether or not there is such a file
+ */
+GPtrArray *mt3_model_places (const gchar *name);
+
 G_END_DECLS

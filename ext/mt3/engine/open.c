@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "engine/cuda-module.h"
+#include "engine/draft-search.h"
 #include "engine/model-search.h"
 #include "error.h"
 
@@ -70,18 +71,33 @@ share_model (const Request *request, GError **error)
 }
 
 static Mt3Backend *
+open_cuda_backend (Mt3Model *model, Mt3BackendOptions *options, GError **error)
+{
+  const Mt3BackendModule *module =
+      mt3_cuda_module_load (options->device_id, error);
+  g_autoptr (Mt3Draft) draft = NULL;
+  GError *wrong = NULL;
+
+  if (module == NULL)
+    return NULL;
+  draft = mt3_draft_search (model, &wrong);
+  if (wrong != NULL) {
+    g_propagate_error (error, wrong);
+    return NULL;
+  }
+  options->draft = draft;
+  return module->open (model, options, error);
+}
+
+static Mt3Backend *
 open_backend (const Request *request, Mt3Model *model, GError **error)
 {
   Mt3BackendOptions options = request->options;
-  const Mt3BackendModule *module;
 
   options.precision = resolve_precision (request->precision, request->device);
-  if (request->device == MT3_DEVICE_CPU)
-    return mt3_cpu_backend_open (model, &options, error);
-  module = mt3_cuda_module_load (options.device_id, error);
-  if (module == NULL)
-    return NULL;
-  return module->open (model, &options, error);
+  return request->device == MT3_DEVICE_CPU
+             ? mt3_cpu_backend_open (model, &options, error)
+             : open_cuda_backend (model, &options, error);
 }
 
 /* What the CPU needs to take over from CUDA in mid-run. */
@@ -248,6 +264,12 @@ mt3_engine_open (const Mt3EngineOptions *options, GError **error)
   engine = open_cuda (&request, options, &cuda_error);
   if (engine != NULL)
     return engine;
+  /* Who named a draft network wants speed, and on the CPU would not learn why
+   * there is none. */
+  if (g_error_matches (cuda_error, MT3_ERROR, MT3_ERROR_DRAFT)) {
+    g_propagate_error (error, g_steal_pointer (&cuda_error));
+    return NULL;
+  }
   request.device = MT3_DEVICE_CPU;
   request.precision = resolve_precision (options->precision, MT3_DEVICE_CPU);
   engine = open_cpu (&request, options, error);

@@ -210,11 +210,31 @@ remember_options (const Mt3EngineOptions *options)
 }
 
 /* In the place of engine/open.c. */
+typedef struct {
+  const gchar *model_file;
+  Mt3Error code;
+  const gchar *reason;
+} Refusal;
+
+static const Refusal *
+find_refusal (const gchar *model_file)
+{
+  static const Refusal refusals[] = {
+      {SCRIPT_MISSING, MT3_ERROR_NOT_FOUND, "does not exist"},
+      {SCRIPT_DAMAGED, MT3_ERROR_FORMAT, "is no model"},
+      {SCRIPT_MISDRAFTED, MT3_ERROR_DRAFT, "has another draft network"},
+  };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (refusals); i++)
+    if (g_strcmp0 (model_file, refusals[i].model_file) == 0)
+      return &refusals[i];
+  return NULL;
+}
+
 Mt3Engine *
 mt3_engine_open (const Mt3EngineOptions *options, GError **error)
 {
-  gboolean missing = g_strcmp0 (options->model_file, SCRIPT_MISSING) == 0;
-  gboolean damaged = g_strcmp0 (options->model_file, SCRIPT_DAMAGED) == 0;
+  const Refusal *refusal = find_refusal (options->model_file);
 
   g_mutex_lock (&script.lock);
   remember_options (options);
@@ -224,15 +244,14 @@ mt3_engine_open (const Mt3EngineOptions *options, GError **error)
     g_cond_wait (&script.changed, &script.lock);
   script.n_opening--;
   script.n_opened++;
-  script.n_engines += !missing && !damaged;
+  script.n_engines += refusal == NULL;
   g_cond_broadcast (&script.changed);
   g_mutex_unlock (&script.lock);
 
-  if (!missing && !damaged)
+  if (refusal == NULL)
     return new_engine (options->model_file);
-  g_set_error (error, MT3_ERROR,
-      missing ? MT3_ERROR_NOT_FOUND : MT3_ERROR_FORMAT, "%s %s",
-      options->model_file, missing ? "does not exist" : "is no model");
+  g_set_error (error, MT3_ERROR, (gint) refusal->code, "%s %s",
+      refusal->model_file, refusal->reason);
   return NULL;
 }
 

@@ -25,6 +25,9 @@ G_BEGIN_DECLS
 /* And one that is no model: MT3_ERROR_FORMAT. */
 #define SCRIPT_DAMAGED "damaged.safetensors"
 
+/* And one for which somebody named a wrong draft network: MT3_ERROR_DRAFT. */
+#define SCRIPT_MISDRAFTED "misdrafted.safetensors"
+
 /* model-files of other engines: one whose notes have pitch 36 + i % 12, and
  * another whose windows besides have the same number of samples at half the
  * rate. */

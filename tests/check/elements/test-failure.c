@@ -263,19 +263,28 @@ GST_END_TEST
 
 /* The engine */
 
+static const struct {
+  const gchar *model_file;
+  gint resource; /* GstResourceError */
+} unopened[] = {
+    {SCRIPT_MISSING, GST_RESOURCE_ERROR_NOT_FOUND},
+    {SCRIPT_DAMAGED, GST_RESOURCE_ERROR_READ},
+    {SCRIPT_MISDRAFTED, GST_RESOURCE_ERROR_SETTINGS},
+};
+
 /* Known too late to have the state change fail. */
-GST_START_TEST (a_missing_model_is_named)
+GST_START_TEST (a_model_that_cannot_be_opened_is_named)
 {
   g_auto (Fixture) fixture = {NULL};
 
   script_set_hold_open (TRUE);
-  fixture = fixture_new (SCRIPT_MISSING);
+  fixture = fixture_new (unopened[__i__].model_file);
   script_set_hold_open (FALSE);
   gst_harness_set_src_caps_str (fixture.harness, FIXTURE_CAPS);
   fail_unless_equals_int (
       fixture_push_windows (&fixture, 1, 0), GST_FLOW_ERROR);
-  fixture_expect_error (&fixture, GST_RESOURCE_ERROR,
-      GST_RESOURCE_ERROR_NOT_FOUND, SCRIPT_MISSING);
+  fixture_expect_error (&fixture, GST_RESOURCE_ERROR, unopened[__i__].resource,
+      unopened[__i__].model_file);
   gst_event_unref (fixture_wait_event (&fixture, GST_EVENT_EOS));
   fail_unless_equals_int (gst_harness_buffers_received (fixture.harness), 0);
 }
@@ -542,7 +551,8 @@ failure_suite (void)
       tcase, a_flush_mends_a_refusal, 0, G_N_ELEMENTS (refusals));
   tcase_add_test (tcase, an_unlinked_source_pad_is_an_error);
   tcase_add_test (tcase, downstream_that_takes_no_midi_is_an_error);
-  tcase_add_test (tcase, a_missing_model_is_named);
+  tcase_add_loop_test (tcase, a_model_that_cannot_be_opened_is_named, 0,
+      G_N_ELEMENTS (unopened));
   tcase_add_loop_test (tcase,
       the_file_has_what_was_transcribed_before_the_engine_failed, 0,
       G_N_ELEMENTS (failures));

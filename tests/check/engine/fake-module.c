@@ -2,7 +2,8 @@
  *
  * fake-module.c: stands for libmt3cuda.so in the tests. FAKE_MODULE_ABI and
  * FAKE_MODULE_REASON make modules that cannot be used; the environment
- * variable FAKE_FAIL_DECODE names the decode call that fails.
+ * variable FAKE_FAIL_DECODE names the decode call that fails. The description
+ * tells of a draft network.
  */
 #include <gmodule.h>
 #include <stdlib.h>
@@ -35,6 +36,10 @@ open_fake (Mt3Model *model, const Mt3BackendOptions *options, GError **error)
   Mt3Backend *backend = fake_backend_new (&fake, NULL);
 
   backend->precision = options->precision;
+  if (options->draft != NULL) {
+    g_free (backend->description);
+    backend->description = g_strdup ("fake, with a draft network");
+  }
   return backend;
 }
 

@@ -16,6 +16,7 @@
 
 #include "error.h"
 #include "fake-backend.h"
+#include "random-model.h"
 
 /* What the fake CPU did and shall do. */
 static struct {
@@ -77,6 +78,7 @@ setup (void)
   model_file = copy_model ("model.safetensors");
   g_setenv ("GST_MT3_MODULE_DIR", dir, TRUE);
   g_unsetenv ("FAKE_FAIL_DECODE");
+  g_unsetenv ("GST_MT3_DRAFT");
   cpu.n_opened = 0;
   cpu.refuses = FALSE;
   cpu.open_us = 0;
@@ -574,6 +576,81 @@ START_TEST (test_who_asked_for_cuda_hears_when_it_fails_mid_run)
 }
 END_TEST
 
+static const Mt3Device with_cuda[] = {MT3_DEVICE_AUTO, MT3_DEVICE_CUDA};
+
+/* For the tiny model, and where the variable names it. */
+static void
+install_draft (void)
+{
+  g_autofree gchar *path = g_build_filename (dir, "my-draft", NULL);
+  g_autoptr (Mt3Model) model = mt3_model_open (model_file, NULL);
+
+  g_assert_true (random_draft_write (model, path, 1, NULL));
+  g_setenv ("GST_MT3_DRAFT", path, TRUE);
+}
+
+static const gchar *
+describe (const Mt3EngineOptions *options)
+{
+  g_autoptr (Mt3Engine) engine = open_engine (options);
+  Mt3EngineStats stats;
+
+  mt3_engine_get_stats (engine, &stats);
+  return stats.description;
+}
+
+START_TEST (test_cuda_is_given_the_models_draft_network)
+{
+  Mt3EngineOptions options = request (with_cuda[_i], MT3_PRECISION_AUTO);
+
+  install_module ("good");
+  ck_assert_str_eq (describe (&options), "2 fake slots");
+  install_draft ();
+  ck_assert_str_eq (describe (&options), "fake, with a draft network");
+}
+END_TEST
+
+START_TEST (test_the_cpu_needs_no_draft_network)
+{
+  Mt3EngineOptions options = request (MT3_DEVICE_CPU, MT3_PRECISION_AUTO);
+
+  install_draft ();
+  mt3_engine_unref (open_engine (&options));
+  ck_assert_ptr_null (cpu.options.draft);
+  g_setenv ("GST_MT3_DRAFT", "/no/such/draft", TRUE);
+  mt3_engine_unref (open_engine (&options));
+}
+END_TEST
+
+START_TEST (test_nor_does_it_when_cuda_fails_mid_run)
+{
+  Mt3EngineOptions options = request (MT3_DEVICE_AUTO, MT3_PRECISION_AUTO);
+  g_autoptr (Mt3Engine) engine = NULL;
+
+  install_module ("good");
+  install_draft ();
+  g_setenv ("FAKE_FAIL_DECODE", "9", TRUE);
+  engine = open_engine (&options);
+  ck_assert_int_eq (run_window (engine, 1, 20, NULL), MT3_FLOW_OK);
+  ck_assert_uint_eq (cpu.n_opened, 1);
+  ck_assert_ptr_null (cpu.options.draft);
+}
+END_TEST
+
+START_TEST (test_a_named_draft_network_that_is_missing_fails_with_cuda)
+{
+  Mt3EngineOptions options = request (with_cuda[_i], MT3_PRECISION_AUTO);
+  g_autoptr (GError) error = NULL;
+
+  install_module ("good");
+  g_setenv ("GST_MT3_DRAFT", "/no/such/draft", TRUE);
+  ck_assert_ptr_null (mt3_engine_open (&options, &error));
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_DRAFT));
+  ck_assert_ptr_nonnull (strstr (error->message, "/no/such/draft"));
+  ck_assert_uint_eq (cpu.n_opened, 0);
+}
+END_TEST
+
 static TCase *
 sharing_tests (void)
 {
@@ -624,6 +701,22 @@ device_tests (void)
   return tcase;
 }
 
+static TCase *
+draft_tests (void)
+{
+  TCase *tcase = tcase_create ("draft");
+
+  tcase_add_checked_fixture (tcase, setup, teardown);
+  tcase_add_loop_test (tcase, test_cuda_is_given_the_models_draft_network, 0,
+      G_N_ELEMENTS (with_cuda));
+  tcase_add_test (tcase, test_the_cpu_needs_no_draft_network);
+  tcase_add_test (tcase, test_nor_does_it_when_cuda_fails_mid_run);
+  tcase_add_loop_test (tcase,
+      test_a_named_draft_network_that_is_missing_fails_with_cuda, 0,
+      G_N_ELEMENTS (with_cuda));
+  return tcase;
+}
+
 int
 main (void)
 {
@@ -633,6 +726,7 @@ main (void)
 
   suite_add_tcase (suite, sharing_tests ());
   suite_add_tcase (suite, device_tests ());
+  suite_add_tcase (suite, draft_tests ());
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);
