@@ -194,14 +194,19 @@ class Decoder(nn.Module):
         return [layer.encoder_decoder_attention.keys_and_values(encoded)
                 for layer in self.layers]
 
-    def forward(self, tokens, positions, memory, past=None):
-        """Logits, and each layer's keys and values."""
+    def states(self, tokens, positions, memory, past=None):
+        """The residual stream behind the last layer, and each layer's keys and
+        values."""
         x = (self.token_embedder(tokens) + positions).to(memory[0][0].dtype)
         kept = []
         for i, layer in enumerate(self.layers):
             x, own = layer(x, memory[i], past[i] if past else None)
             kept.append(own)
-        return self.logits_dense(self.decoder_norm(x)), kept
+        return x, kept
+
+    def choose(self, states):
+        """Their logits."""
+        return self.logits_dense(self.decoder_norm(states))
 
 
 class Mt3(nn.Module):
@@ -237,36 +242,52 @@ class Mt3(nn.Module):
     def encode(self, mels):
         return self.encoder(mels, self.positions)
 
-    def logits(self, encoded, targets, inputs=None):
-        """[batch, length, vocabulary], teacher-forced. inputs: the tokens to
-        hear instead of the targets, for training on mistakes."""
+    def states(self, encoded, targets, inputs=None):
+        """Those that the targets come of, [batch, length, d_model],
+        teacher-forced. inputs: the tokens to hear instead of the targets, for
+        training on mistakes."""
         inputs = targets if inputs is None else inputs
         tokens = F.pad(inputs[:, :-1], (1, 0), value=START)
-        return self.decoder(tokens, self.positions[:tokens.shape[1]],
-                            self.decoder.memory(encoded))[0]
+        return self.decoder.states(tokens, self.positions[:tokens.shape[1]],
+                                   self.decoder.memory(encoded))[0]
+
+    def logits(self, encoded, targets, inputs=None):
+        """[batch, length, vocabulary], as states()."""
+        return self.decoder.choose(self.states(encoded, targets, inputs))
 
     @torch.no_grad()
     def greedy(self, mels, max_tokens=None):
         """For each window its tokens without the end, and whether it ended."""
-        max_tokens = max_tokens or self.config.max_tokens
-        memory = self.decoder.memory(self.encode(mels))
-        n = len(mels)
-        token = torch.full((n, 1), START, device=mels.device)
-        going = torch.arange(n, device=mels.device)
-        written = torch.full((n, max_tokens), END, device=mels.device)
+        rows = self.write(self.encode(mels),
+                          max_tokens or self.config.max_tokens).tolist()
+        return [(row[:row.index(END)], True) if END in row else (row, False)
+                for row in rows]
+
+    @torch.no_grad()
+    def write(self, encoded, max_tokens, states=None):
+        """Greedy texts, [n, length], with nothing but END behind their ends.
+        states: [n, max_tokens, d_model], where to put what each came of."""
+        memory = self.decoder.memory(encoded)
+        n, device = len(encoded), encoded.device
+        token = torch.full((n, 1), START, device=device)
+        going = torch.arange(n, device=device)
+        written = torch.full((n, max_tokens), END, device=device)
         past = [(k[:, :, :0], v[:, :, :0]) for k, v in memory]
-        texts = native.Texts(self.config, n)
+        texts = native.Texts(self.config, n) \
+            if self.config.ordered_events else None
         for i in range(max_tokens):
-            logits, past = self.decoder(
+            x, past = self.decoder.states(
                 token, self.positions[i], memory, past)
-            logits = logits[:, -1]
-            if self.config.ordered_events:
+            logits = self.decoder.choose(x)[:, -1]
+            if texts:
                 permitted = torch.from_numpy(texts.permitted())
-                logits = logits.masked_fill(
-                    ~permitted.to(logits.device), -math.inf)
+                logits = logits.masked_fill(~permitted.to(device), -math.inf)
             token = logits.argmax(-1, keepdim=True)
-            texts.follow(token[:, 0].cpu())
+            if texts:
+                texts.follow(token[:, 0].cpu())
             written[going, i] = token[:, 0]
+            if states is not None:
+                states[going, i] = x[:, 0]
             # Asking costs a trip to the device.
             if i % 16 < 15:
                 continue
@@ -275,9 +296,12 @@ class Mt3(nn.Module):
                 break
             if len(kept) < len(going):
                 going, token = going[kept], token[kept]
-                texts.keep(kept.cpu())
-                memory, past = ([(k[kept], v[kept]) for k, v in pairs]
-                                for pairs in (memory, past))
-        rows = written[:, :i + 1].tolist()
-        return [(row[:row.index(END)], True) if END in row else (row, False)
-                for row in rows]
+                if texts:
+                    texts.keep(kept.cpu())
+                # Layer by layer, so that they are not there twice.
+                for layers in memory, past:
+                    for layer, (k, v) in enumerate(layers):
+                        layers[layer] = k[kept], v[kept]
+        # A text of which others are not done goes on behind its end.
+        ended = (written == END).cumsum(1) > 0
+        return written.masked_fill_(ended, END)[:, :i + 1]

@@ -13,6 +13,9 @@ MOMENTUM = 0.95
 WEIGHT_DECAY = 0.05
 ADAM_SHARE = 0.75  # of Muon's learning rate
 CLIP_NORM = 1.0
+# Tables of tokens and what is beside the layers: AdamW's.
+OUTER = {'token_embedder', 'continuous_inputs_projection', 'logits_dense',
+         'auxiliary'}
 
 
 def orthogonalise(matrices):
@@ -31,7 +34,7 @@ def orthogonalise(matrices):
 class Optimiser:
     def __init__(self, model):
         inner = [parameter for name, parameter in model.named_parameters()
-                 if parameter.ndim == 2 and '.layers.' in name]
+                 if parameter.ndim == 2 and OUTER.isdisjoint(name.split('.'))]
         chosen = {id(parameter) for parameter in inner}
         self.others = [p for p in model.parameters() if id(p) not in chosen]
         fused = {'fused': True} if self.others[0].is_cuda else {}

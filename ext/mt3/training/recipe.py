@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is trained on: the numbers of scene.h's Mt3Recipe with their reasons.
+"""What is trained on: where it comes from (DATA.md says more), and the numbers of
+scene.h's Mt3Recipe with their reasons.
 
 A run changes some of them with --recipe NAME=VALUE and its log says which.
 """
 import native
+
+SOURCES = (
+    'OpenScore string quartets and Lieder (CC0), the '
+    'Groove MIDI dataset (CC BY 4.0), Freedoom (BSD-3-Clause) and Simutrans '
+    '(Artistic-1.0) music and generated music, played by FluidR3 and '
+    'MuseScore_General (MIT), Salamander Grand Piano (CC BY 3.0), VSCO 2 CE '
+    '(CC0, as edited by N. Brosowsky, CC BY 3.0), a cello by flcellogrl (CC BY '
+    '3.0), the rumpf kit (CC BY 3.0), Sonic Pi samples (CC0) and synthetic '
+    'instruments; see ext/mt3/training/DATA.md')
 
 # Real recordings are mostly of pianos, bands and drums; a little of all else.
 # Run 1 took violins for saxophones and trumpets: fewer windows where anything

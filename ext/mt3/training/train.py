@@ -35,7 +35,7 @@ from augmentation import Augmentation, piano_rolls
 from frontend import LogMel
 from mixing import PREROLL, Mixer
 from optimiser import Optimiser
-from recipe import make_recipe, program_labels
+from recipe import SOURCES, make_recipe, program_labels
 
 WARMUP_STEPS = 200
 # The rate stays up for this share of the run, then falls in a straight line;
@@ -54,14 +54,7 @@ LOG_STEPS = 100
 SAVE_SECONDS = 60
 # So often the processes agree on what time it is.
 AGREE_STEPS = 10
-DATA_STATEMENT = (
-    'Trained from scratch on OpenScore string quartets and Lieder (CC0), the '
-    'Groove MIDI dataset (CC BY 4.0), Freedoom (BSD-3-Clause) and Simutrans '
-    '(Artistic-1.0) music and generated music, played by FluidR3 and '
-    'MuseScore_General (MIT), Salamander Grand Piano (CC BY 3.0), VSCO 2 CE '
-    '(CC0, as edited by N. Brosowsky, CC BY 3.0), a cello by flcellogrl (CC BY '
-    '3.0), the rumpf kit (CC BY 3.0), Sonic Pi samples (CC0) and synthetic '
-    'instruments; see ext/mt3/training/DATA.md')
+DATA_STATEMENT = f'Trained from scratch on {SOURCES}'
 
 
 class Objective(nn.Module):

@@ -34,7 +34,7 @@ def _query_factor(t5x_name, config):
 
 
 def to_tensors(state, config):
-    """A state dictionary of Mt3 as {T5X name: float32 array}."""
+    """A network's state dictionary as {T5X name: float32 array}."""
     tensors = {}
     for name, value in state.items():
         t5x, transposed = _t5x_name(name)
@@ -42,6 +42,18 @@ def to_tensors(state, config):
             value = value.detach().cpu().float() * _query_factor(t5x, config)
             tensors[t5x] = (value.T if transposed else value).numpy()
     return tensors
+
+
+def from_tensors(network, tensors, config):
+    """Gives a network what to_tensors() gave."""
+    state = network.state_dict()
+    for name in state:
+        t5x, transposed = _t5x_name(name)
+        if t5x:
+            value = torch.from_numpy(tensors[t5x].copy())
+            value = value / _query_factor(t5x, config)
+            state[name] = value.T.contiguous() if transposed else value
+    network.load_state_dict(state)
 
 
 def write(path, tensors, metadata, dtype='F16'):
@@ -114,12 +126,5 @@ def load(path, device='cpu'):
                          'mt3-model convert')
     config = config_from_json(metadata[CONFIG_KEY])
     network = Mt3(config)
-    state = network.state_dict()
-    for name in state:
-        t5x, transposed = _t5x_name(name)
-        if t5x:
-            value = torch.from_numpy(tensors[t5x].copy())
-            value = value / _query_factor(t5x, config)
-            state[name] = value.T.contiguous() if transposed else value
-    network.load_state_dict(state)
+    from_tensors(network, tensors, config)
     return network.to(device), metadata

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A draft network: guesses what a model's decoder writes next, so that one step
+of the decoder can check several tokens (Leviathan et al., 2023,
+arXiv:2211.17192). It goes by the state of the decoder that the last token came
+of, as EAGLE does (Li et al., 2024, arXiv:2401.15077). checkpoint/draft.h has the
+arithmetic; the product reads the file through it.
+"""
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import weights
+from model import DecoderLayer, Mlp, Norm, linear, sinusoids
+
+# How many drafts a step may have: what is trained for and scored.
+DEPTHS = 3
+# What the file says which model it is for: the scale of its last norm.
+MODEL_NORM = 'model/decoder_norm/scale'
+# Of a state, as training starts: with its norm, 0.4 of MT3's embeddings.
+FIRST_SHARE = 0.5
+
+
+class Draft(DecoderLayer):
+    """A layer of the decoder with a way in, for a state and a token, and a way
+    out. The attributes' names are those of the file's tensors."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        width, vocabulary = config.d_model, config.vocab_size
+        self.config = config
+        self.token_embedder = nn.Embedding(vocabulary, width)
+        self.pre_state_layer_norm = Norm(width)
+        self.state = linear(width, width)
+        self.pre_own_state_layer_norm = Norm(width)
+        self.own_state = linear(width, width)
+        self.pre_own_mlp_layer_norm = Norm(width)
+        self.own_mlp = Mlp(width, config.decoder_d_ff)
+        self.decoder_norm = Norm(width)
+        self.logits_dense = linear(width, vocabulary)
+        self.register_buffer(
+            'positions', sinusoids(config.max_tokens + DEPTHS, width),
+            persistent=False)
+
+    def start_as(self, decoder):
+        """Starts with the decoder's last layer, embeddings and logits."""
+        ends = {name: value for name, value in decoder.state_dict().items()
+                if not name.startswith('layers.')}
+        last = decoder.layers[-1].state_dict()
+        share = torch.eye(self.config.d_model) * FIRST_SHARE
+        scale = decoder.decoder_norm.scale
+        self.load_state_dict({
+            **self.state_dict(), **last, **ends,
+            **{name.replace('mlp', 'own_mlp'): value
+               for name, value in last.items() if 'mlp' in name},
+            'pre_state_layer_norm.scale': scale / scale.mean(),
+            'state.weight': share, 'own_state.weight': share})
+
+    def enter(self, depth, place, states, tokens):
+        """What a pass has of tokens, [batch, length], the first of which has
+        this place in the text, counted from 0. states: those that they came of:
+        the decoder's where depth is 0, else the draft's before."""
+        norm, matrix = \
+            (self.pre_own_state_layer_norm, self.own_state) if depth else \
+            (self.pre_state_layer_norm, self.state)
+        x = matrix(norm(states)) + self.token_embedder(tokens) + \
+            self.positions[place:place + tokens.shape[1]]
+        return x.to(states.dtype)
+
+    def go_on(self, depth, place, states, tokens):
+        """The states behind the first: what the layer heard is in them."""
+        x = self.enter(depth, place, states, tokens)
+        return x + self.own_mlp(self.pre_own_mlp_layer_norm(x))
+
+    def choose(self, states):
+        """Their logits."""
+        return self.logits_dense(self.decoder_norm(states))
+
+    def guesses(self, encoded, states, tokens, depths=DEPTHS):
+        """Yields depths times logits [batch, length, vocabulary]: those of
+        tokens[t + 1], then of tokens[t + 2], ..., with tokens[:t + 1] and
+        states[:t + 1] known and all drafts between taken to be right."""
+        memory = self.encoder_decoder_attention.keys_and_values(encoded)
+        length = tokens.shape[1]
+        followed = F.pad(tokens, (0, depths))
+        states, _ = self(self.enter(0, 0, states, tokens), memory)
+        yield self.choose(states)
+        for depth in range(1, depths):
+            states = self.go_on(
+                depth, depth, states, followed[:, depth:depth + length])
+            yield self.choose(states)
+
+
+def _model_norm(model):
+    return model.decoder.decoder_norm.scale.detach().cpu().numpy().astype('<f2')
+
+
+def save(path, draft, model, metadata):
+    """Writes what mt3_draft_open() reads. metadata: strings."""
+    tensors = weights.to_tensors(draft.state_dict(), draft.config)
+    weights.write(path, {**tensors, MODEL_NORM: _model_norm(model)}, metadata)
+
+
+def load(path, model, device='cpu'):
+    """The model's draft network, to run or to train further."""
+    tensors, _ = weights.read(path)
+    if not np.array_equal(tensors.get(MODEL_NORM), _model_norm(model)):
+        raise SystemExit(f'{path} was made for another model')
+    draft = Draft(model.config)
+    weights.from_tensors(draft, tensors, model.config)
+    return draft.to(device)
