@@ -154,7 +154,7 @@ __launch_bounds__ (ATTENTION_THREADS, 2) decode_attention_kernel (
   }
   dependent_launch ();
   dependent_wait ();
-  if (remaining == 0)
+  if (remaining <= 0)
     return;
 
   const float4 low = __ldcg (reinterpret_cast<const float4 *> (query));
@@ -201,6 +201,8 @@ mt3_cuda_decode_attention (
 {
   const dim3 grid (args->n_heads, args->n_rows);
 
+  if (args->places > 1)
+    return decode_places (*args, launch);
   if (suits_hopper (*args))
     return decode_attention_hopper (*args, launch);
   return launch_kernel (args->out.lo ? decode_attention_kernel<true>

@@ -225,3 +225,7 @@ join_warps (AttentionShared &shared, const Partial &partial)
 /* decode-attention-hopper.cu: in float16. */
 cudaError_t decode_attention_hopper (
     const Mt3CudaDecodeAttention &a, Mt3CudaLaunch launch);
+
+/* decode-places.cu: of several places a row, in float16. */
+cudaError_t decode_places (
+    const Mt3CudaDecodeAttention &a, Mt3CudaLaunch launch);

@@ -1,30 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * decode-finish.cuh: what becomes of the results of a decode product, for the
- * kernels of few and of many rows, which make the same bits.
+ * decode-finish.cuh: what the kernels of decode products share: where their
+ * results go.
  */
 #pragma once
 
 #include "device.cuh"
 
-/* The terms of a product are shared into parts: slice i is of part i modulo
- * their number. The sums of the parts meet in the order of their numbers. */
-#define DECODE_SLICE 64
-#define DECODE_PARTS 8 /* at most */
-
-static inline int
-decode_parts (int k)
-{
-  int n = DECODE_PARTS;
-
-  while (k / DECODE_SLICE % n != 0)
-    n--;
-  return n;
-}
+#define DECODE_SLICE 64 /* terms that a warp or warpgroup takes at a time */
 
 /* decode-gemm-hopper.cu; @tile: 1 .. DECODE_HOPPER_TILES, or its choice. In
  * float16. */
-#define DECODE_HOPPER_TILES 2
+#define DECODE_HOPPER_TILES 6
 
 cudaError_t decode_gemm_hopper (
     const Mt3CudaDecodeGemm &a, int tile, Mt3CudaLaunch launch);
@@ -36,17 +23,33 @@ template <int ROWS> struct RowInfo {
   int position[ROWS * 8];
 };
 
+/* What does not fit float16 becomes its largest number: the places before this
+ * one, which do not see it, multiply it with 0. */
+static __device__ __forceinline__ float
+limited (float v)
+{
+  return fminf (fmaxf (v, -65504.0f), 65504.0f);
+}
+
+/* Where the cache has a key or value. */
+static __device__ __forceinline__ size_t
+cache_index (const Mt3CudaDecodeGemm &a, int slot, int position, int column)
+{
+  const int kv = column >= 2 * a.inner;
+  const int head = (column - (1 + kv) * a.inner) / MT3_CUDA_HEAD_DIM;
+
+  return slot * a.cache_slot +
+         (((size_t) head * 2 + kv) * a.n_positions + position) *
+             MT3_CUDA_HEAD_DIM +
+         column % MT3_CUDA_HEAD_DIM;
+}
+
 template <bool EXACT>
 static __device__ __forceinline__ bool
 append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
     float v0, float v1)
 {
-  const int kv = column >= 2 * a.inner;
-  const int head = (column - (1 + kv) * a.inner) / MT3_CUDA_HEAD_DIM;
-  const size_t i = slot * a.cache_slot +
-                   (((size_t) head * 2 + kv) * a.n_positions + position) *
-                       MT3_CUDA_HEAD_DIM +
-                   column % MT3_CUDA_HEAD_DIM;
+  const size_t i = cache_index (a, slot, position, column);
 
   if (EXACT) {
     *reinterpret_cast<float2 *> (static_cast<float *> (a.cache) + i) =
@@ -54,8 +57,17 @@ append (const Mt3CudaDecodeGemm &a, int slot, int position, int column,
     return false;
   }
   *reinterpret_cast<__half2 *> (static_cast<__half *> (a.cache) + i) =
-      __floats2half2_rn (v0, v1);
+      __floats2half2_rn (limited (v0), limited (v1));
   return !(fabsf (v0) <= 65504.0f && fabsf (v1) <= 65504.0f);
+}
+
+/* A value of the row left float16. What a draft network does is of no account.
+ */
+static __device__ __forceinline__ void
+flag_overflow (const Mt3CudaDecodeGemm &a, int row)
+{
+  if (!a.drafts)
+    atomicOr (&a.rows[row / a.places].overflow, 1 << row % a.places);
 }
 
 static __device__ __forceinline__ float2 *

@@ -1,335 +1,427 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * decode-gemm-hopper.cu: the matrix products of a decode step of many rows, in
- * float16, on compute capability 9.0. The same bits as decode-gemm.cu makes:
- * the same terms in each product of 16, and these in the same order, but a
- * warpgroup has all terms of its 64 rows, by wgmma, from what the copy engine
- * brings.
+ * decode-gemm-hopper.cu: the matrix products of a decode step in float16 on
+ * compute capability 9.0, of one row as of many.
  *
- * Which 16 terms decode-gemm.cu multiplies at once follows from how its lanes
- * load: here a lane takes its rows' terms as there, and the weights have a copy
- * whose terms are in that order (see pack.cu).
+ * As in decode-gemm.cu, the weights are the tensor cores' first operand and the
+ * rows of the batch its columns, so that a tile has as many of them as there
+ * are. Both come to shared memory by the copy engine: a block's weights before
+ * the kernel before has finished, its rows at once behind it. Its warpgroups
+ * share the terms and meet in shared memory, from where results leave in whole
+ * lines.
  */
 #include "decode-finish.cuh"
 #include "hopper.cuh"
 #include "tensor-map.cuh"
 
-#define BOX_TERMS 32 /* of rows: their boxes are not swizzled */
-
 typedef struct {
   Mt3CudaDecodeGemm gemm;
   CUtensorMap a, w;
+  float inverse_k;
+  int early;
 } HopperDecodeGemm;
 
-/* One warpgroup computes, a thread of a further warp fetches. */
-#define COMPUTING 128
-#define THREADS (COMPUTING + 32)
-#define STAGES 4
-#define ROWS 64 /* of a block */
+#define COLUMNS 64 /* of a block */
+#define STRIDE (COLUMNS + 4) /* floats; no bank conflicts */
+#define WARPS 4 /* of a warpgroup */
 
-template <int COLUMNS> struct Tile {
-  static constexpr int columns = COLUMNS;
-  static constexpr int a_bytes = ROWS * DECODE_SLICE * sizeof (__half);
-  static constexpr int w_bytes = COLUMNS * DECODE_SLICE * sizeof (__half);
-  static constexpr int stage_bytes = a_bytes + w_bytes;
-  static constexpr int stride = COLUMNS + 8; /* floats; no bank conflicts */
+/* Of more rows the next kernel starts behind this one's wait: blocks of several
+ * kernels that wait lie on some multiprocessors by twos, and on others not at
+ * all. */
+#define EARLY_ROWS 16
+
+#define GROUPS 4 /* warpgroups of a block */
+#define THREADS (GROUPS * WARPS * 32)
+#define ROWS_AT_ONCE (THREADS / (COLUMNS / 4))
+
+/* @R: rows of a block; @S: slices of a warpgroup that have a place in shared
+ * memory at once */
+template <int R, int S> struct Tile {
+  static constexpr int rows = R, stages = S;
+  static constexpr int turns = (R + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
+  static constexpr int norm_turns = (R + THREADS / 8 - 1) / (THREADS / 8);
 };
 
-template <typename TILE, Mt3CudaDecodeEpilogue EPILOGUE> struct Shared {
-  using T = TILE;
+template <int ROWS> struct Stage {
+  char w[COLUMNS * DECODE_SLICE * sizeof (__half)];
+  char a[ROWS * DECODE_SLICE * sizeof (__half)];
+};
+
+template <typename T> struct Shared {
   union {
-    char stages[STAGES][T::stage_bytes]; /* w, then a */
-    float results[ROWS * T::stride];
+    Stage<T::rows> stages[GROUPS][T::stages];
+    float results[GROUPS][T::rows * STRIDE];
   };
-  /* What the results are added to. */
-  float before[EPILOGUE == MT3_CUDA_DECODE_ADD ? ROWS * T::stride : 4];
-  RowInfo<ROWS / 8> info;
-  uint64_t full[STAGES], empty[STAGES];
+  RowInfo<(T::rows + 7) / 8> info;
+  uint64_t full[GROUPS][T::stages], empty[GROUPS][T::stages];
 };
 
-/* The number of the slice that is multiplied as `i`-th: one part after the
- * other. */
-static __device__ __forceinline__ int
-slice_number (int i, int parts, int in_part)
+/* Of a warpgroup: slices one behind the other. */
+struct Share {
+  int first, n;
+
+  __device__ __forceinline__
+  Share (int group, int n_slices)
+      : first (group * n_slices / GROUPS),
+        n ((group + 1) * n_slices / GROUPS - first)
+  {
+  }
+};
+
+/* ------------------------------------------------------------- fetching */
+
+/* Asks for the weights or rows of slice `i` of the share, or for both. */
+template <bool WEIGHTS, bool ROWS, typename T>
+static __device__ __forceinline__ void
+fetch (
+    const HopperDecodeGemm &args, Shared<T> &shared, const Share &share, int i)
 {
-  return i / in_part + i % in_part * parts;
+  const int group = threadIdx.x / (WARPS * 32);
+  const int term = (share.first + i) * DECODE_SLICE;
+  uint64_t *full = &shared.full[group][i % T::stages];
+  Stage<T::rows> &to = shared.stages[group][i % T::stages];
+
+  if (WEIGHTS) {
+    barrier_expect (full, sizeof to);
+    copy_tile (to.w, &args.w, term, blockIdx.x * COLUMNS, full);
+  }
+  if (ROWS)
+    copy_tile (to.a, &args.a, term, blockIdx.y * T::rows, full);
 }
 
-/* d [64, COLUMNS] = (add ? d : 0) + a [64, 16] b [COLUMNS, 16] transposed, with
- * a in registers as mma() takes it. */
-#define DEFINE_WGMMA_ROWS(columns, n, a0, a1, a2, a3, b_name, add_name)        \
-  static __device__ __forceinline__ void wgmma_rows (                          \
-      float (&d)[n], const uint32_t (&a)[4], uint32_t b, int add)              \
-  {                                                                            \
-    asm volatile(                                                              \
-        "{ .reg .pred add;\n"                                                  \
-        ".reg .b64 b;\n"                                                       \
-        "setp.ne.b32 add, " add_name ", 0;\n"                                  \
-        "mov.b64 b, {" b_name ", " DESCRIPTOR_UPPER "};\n"                     \
-        "wgmma.mma_async.sync.aligned.m64n" #columns                           \
-        "k16.f32.f16.f16 {" NAMES_##n "}, {" a0 "," a1 "," a2 "," a3           \
-                                      "}, b, add, 1, 1, 0; }"                  \
-        : SUMS_##n (d, 0)                                                      \
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(add));       \
-  }
-DEFINE_WGMMA_ROWS (32, 16, "%16", "%17", "%18", "%19", "%20", "%21")
-DEFINE_WGMMA_ROWS (64, 32, "%32", "%33", "%34", "%35", "%36", "%37")
+/* Those that there is a place for: a warp's first lane for one slice in four,
+ * for it takes 250 cycles to ask. */
+template <bool WEIGHTS, bool ROWS, typename T>
+static __device__ __forceinline__ void
+fetch_first (
+    const HopperDecodeGemm &args, Shared<T> &shared, const Share &share)
+{
+  if (threadIdx.x % 32 == 0)
+    for (int i = threadIdx.x / 32 % WARPS; i < min (share.n, T::stages);
+         i += WARPS)
+      fetch<WEIGHTS, ROWS> (args, shared, share, i);
+}
 
-/* A lane's terms of a slice, as four products take them. */
-struct Operand {
-  uint32_t v[4][4];
+/* The warp has read slice i - stages; when all have, slice `i` comes. */
+template <typename T>
+static __device__ __forceinline__ void
+fetch_next (
+    const HopperDecodeGemm &args, Shared<T> &shared, const Share &share, int i)
+{
+  uint64_t *empty = &shared.empty[threadIdx.x / (WARPS * 32)][i % T::stages];
 
-  __device__ __forceinline__ void
-  load (const char *a)
-  {
-    const int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 16 + lane / 4;
-#pragma unroll
-    for (int s = 0; s < 2; s++) {
-      const uint4 *box = reinterpret_cast<const uint4 *> (a) + s * ROWS * 4;
-      const uint4 upper = box[row * 4 + lane % 4];
-      const uint4 lower = box[(row + 8) * 4 + lane % 4];
-      v[2 * s][0] = upper.x;
-      v[2 * s][1] = lower.x;
-      v[2 * s][2] = upper.y;
-      v[2 * s][3] = lower.y;
-      v[2 * s + 1][0] = upper.z;
-      v[2 * s + 1][1] = lower.z;
-      v[2 * s + 1][2] = upper.w;
-      v[2 * s + 1][3] = lower.w;
+  if (threadIdx.x % 32 == 0) {
+    barrier_arrive (empty);
+    if (threadIdx.x / 32 % WARPS == i % WARPS) {
+      barrier_wait (empty, (i / T::stages - 1) & 1);
+      fetch<true, true> (args, shared, share, i);
     }
   }
-
-  /* Until here products under way may read the registers; the compiler does not
-   * know. */
-  __device__ __forceinline__ void
-  keep () const
-  {
-#pragma unroll
-    for (int s = 0; s < 4; s++)
-      asm volatile("" ::"r"(v[s][0]), "r"(v[s][1]), "r"(v[s][2]), "r"(v[s][3]));
-  }
-};
-
-/* One thread: keeps the stages full; weights ahead of the kernel before. */
-template <typename T, Mt3CudaDecodeEpilogue EPILOGUE>
-static __device__ __forceinline__ void
-fetch (const HopperDecodeGemm &args, Shared<T, EPILOGUE> &shared, int parts)
-{
-  const int n = args.gemm.k / DECODE_SLICE, in_part = n / parts;
-  const auto ask_w = [&] (int i) {
-    barrier_expect (&shared.full[i % STAGES], T::stage_bytes);
-    copy_tile (shared.stages[i % STAGES], &args.w,
-        slice_number (i, parts, in_part) * DECODE_SLICE,
-        blockIdx.x * T::columns, &shared.full[i % STAGES]);
-  };
-  const auto ask_a = [&] (int i) {
-    char *to = shared.stages[i % STAGES] + T::w_bytes;
-    for (int s = 0; s < 2; s++)
-      copy_tile (to + s * (T::a_bytes / 2), &args.a,
-          slice_number (i, parts, in_part) * DECODE_SLICE + s * BOX_TERMS,
-          blockIdx.y * ROWS, &shared.full[i % STAGES]);
-  };
-
-  for (int i = 0; i < min (n, STAGES); i++)
-    ask_w (i);
-  dependent_wait ();
-  for (int i = 0; i < min (n, STAGES); i++)
-    ask_a (i);
-  for (int i = STAGES; i < n; i++) {
-    barrier_wait (&shared.empty[i % STAGES], (i / STAGES - 1) & 1);
-    proxy_fence ();
-    ask_w (i);
-    ask_a (i);
-  }
+  __syncwarp ();
 }
 
-/* All slices, one part after the other. @total: the sum of the parts. */
-template <typename T, Mt3CudaDecodeEpilogue EPILOGUE>
-static __device__ __forceinline__ void
-multiply_slices (const Mt3CudaDecodeGemm &a, Shared<T, EPILOGUE> &shared,
-    int parts, float (&total)[T::columns / 2])
-{
-  const int n = a.k / DECODE_SLICE, in_part = n / parts;
-  Operand next;
-  Ring<STAGES> ring;
-  float sums[T::columns / 2];
+/* ------------------------------------------------------------- products */
 
-  barrier_wait (&shared.full[0], 0);
-  next.load (shared.stages[0] + T::w_bytes);
+template <int ROWS>
+static __device__ __forceinline__ void
+multiply_slice (float (&sums)[ROWS / 2], const Stage<ROWS> &stage)
+{
+  const uint32_t w = tile_descriptor (stage.w), a = tile_descriptor (stage.a);
+
+  wgmma_fence ();
+#pragma unroll
+  for (int s = 0; s < 4; s++)
+    wgmma (sums, w + s * DESCRIPTOR_STEP, a + s * DESCRIPTOR_STEP, 1);
+  wgmma_commit ();
+}
+
+/* The share's sums. @beside: what else there is to do meanwhile */
+template <typename T, typename Beside>
+static __device__ __forceinline__ void
+multiply (const HopperDecodeGemm &args, Shared<T> &shared, const Share &share,
+    float (&sums)[T::rows / 2], const Beside &beside)
+{
+  const int group = threadIdx.x / (WARPS * 32);
+
+#pragma unroll
+  for (int i = 0; i < T::rows / 2; i++)
+    sums[i] = 0.0f;
 #pragma unroll 1
-  for (int i = 0; i < n; i++) {
-    const int stage = ring.stage;
-    const Operand operand = next;
-    const uint32_t w = tile_descriptor (shared.stages[stage]);
-
-    wgmma_fence ();
-#pragma unroll
-    for (int s = 0; s < 4; s++)
-      wgmma_rows (sums, operand.v[s], w + s * DESCRIPTOR_STEP,
-          s > 0 || i % in_part > 0);
-    wgmma_commit ();
-    ring.advance ();
-    if (i + 1 < n) {
-      barrier_wait (&shared.full[ring.stage], ring.parity);
-      next.load (shared.stages[ring.stage] + T::w_bytes);
+  for (int i = 0; i < share.n; i++) {
+    barrier_wait (&shared.full[group][i % T::stages], i / T::stages & 1);
+    multiply_slice (sums, shared.stages[group][i % T::stages]);
+    if (i + T::stages < share.n) {
+      wgmma_wait<0> ();
+      fetch_next (args, shared, share, i + T::stages);
     }
-    wgmma_wait<0> ();
-    operand.keep ();
-    barrier_arrive (&shared.empty[stage]);
-    if ((i + 1) % in_part == 0)
-#pragma unroll
-      for (int j = 0; j < T::columns / 2; j++)
-        total[j] = __fadd_rn (total[j], sums[j]);
   }
+  beside ();
+  wgmma_wait<0> ();
+#pragma unroll
+  for (int i = 0; i < T::rows / 2; i++)
+    asm volatile("" : "+f"(sums[i])); /* not read before */
 }
 
-/* ADD: what is there already. */
+/* Leaves them in shared memory, [row][column]. */
+template <int N>
+static __device__ __forceinline__ void
+store_sums (float *results, const float (&sums)[N])
+{
+  const int warp = threadIdx.x / 32 % WARPS, lane = threadIdx.x % 32;
+  float *to = results + warp * 16 + lane / 4 + lane % 4 * 2 * STRIDE;
+
+#pragma unroll
+  for (int i = 0; i < N; i++)
+    to[(i / 4 * 8 + i % 2) * STRIDE + i % 4 / 2 * 8] = sums[i];
+}
+
+/* -------------------------------------------------------------- results */
+
+/* Four neighbouring results of a row, and what they are added to (ADD). */
 template <typename T>
 static __device__ __forceinline__ void
-copy_before (const Mt3CudaDecodeGemm &a, float *to)
+load_before (const Mt3CudaDecodeGemm &a, float4 (&before)[T::turns])
 {
-  constexpr int quads = T::columns / 4; /* of a row */
+  const int column = blockIdx.x * COLUMNS + threadIdx.x % 16 * 4;
+  const bool of_query = column >= a.x_width;
+  const int stride = of_query ? a.inner : a.x_width;
+  const float *from = (of_query ? a.cross_query - a.x_width : a.x) + column;
+
 #pragma unroll
-  for (int i = 0; i < ROWS * quads / COMPUTING; i++) {
-    const int e = threadIdx.x + i * COMPUTING;
-    const int row = e / quads, column = e % quads * 4;
-    const int at = blockIdx.x * T::columns + column;
-    const size_t from_row = blockIdx.y * ROWS + row;
-    copy16 (to + row * T::stride + column,
-        at >= a.x_width ? a.cross_query + from_row * a.inner + at - a.x_width
-                        : a.x + from_row * a.x_width + at);
+  for (int i = 0; i < T::turns; i++) {
+    const int r = i * ROWS_AT_ONCE + threadIdx.x / 16;
+    const int row = blockIdx.y * T::rows + r;
+    before[i] = make_float4 (0.0f, 0.0f, 0.0f, 0.0f);
+    if (r < T::rows && row < a.n_rows && column < a.n)
+      before[i] = __ldcg (
+          reinterpret_cast<const float4 *> (from + (size_t) row * stride));
   }
 }
 
-/* Leaves the results in shared memory, [row][column]. */
-template <typename T>
-static __device__ __forceinline__ void
-store_results (float *results, const float (&total)[T::columns / 2])
+/* TRUE when one of them does not fit float16. */
+static __device__ __forceinline__ bool
+store_halves (void *to, size_t i, float4 v)
 {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-
-#pragma unroll
-  for (int i = 0; i < T::columns / 2; i += 2)
-    *reinterpret_cast<float2 *> (
-        results + (warp * 16 + lane / 4 + i / 2 % 2 * 8) * T::stride +
-        i / 4 * 8 + lane % 4 * 2) = make_float2 (total[i], total[i + 1]);
+  *reinterpret_cast<uint2 *> (static_cast<__half *> (to) + i) =
+      make_uint2 (half2_bits (__floats2half2_rn (v.x, v.y)),
+          half2_bits (__floats2half2_rn (v.z, v.w)));
+  return !fits_half (v.x, v.y) || !fits_half (v.z, v.w);
 }
 
-/* The norm's factor of each row, by eight lanes, and where its keys go. */
-template <typename T, Mt3CudaDecodeEpilogue EPILOGUE>
-static __device__ __forceinline__ void
-load_info (const Mt3CudaDecodeGemm &a, RowInfo<ROWS / 8> &info)
+/* Into the cache of the row's slot. */
+static __device__ __forceinline__ bool
+append4 (
+    const Mt3CudaDecodeGemm &a, int slot, int position, int column, float4 v)
 {
-  /* Columns of the cross query are not normalised here. */
-  const bool normalised =
-      a.squares != nullptr && (EPILOGUE != MT3_CUDA_DECODE_QKV ||
-                                  (int) blockIdx.x * T::columns < 3 * a.inner);
-  const int row0 = blockIdx.y * ROWS;
+  store_halves (a.cache, cache_index (a, slot, position, column),
+      make_float4 (limited (v.x), limited (v.y), limited (v.z), limited (v.w)));
+  return !fits_half (v.x, v.y) || !fits_half (v.z, v.w);
+}
 
+/* The norm's factor of the rows, by eight lanes each, and where their keys go,
+ * on the way to shared memory. */
+template <typename T> struct RowLoads {
+  SquaresShare squares[T::norm_turns];
+  int slot, position;
+
+  __device__ __forceinline__ void
+  load_factors (const Mt3CudaDecodeGemm &a)
+  {
 #pragma unroll
-  for (int row = threadIdx.x / 8; row < ROWS; row += COMPUTING / 8) {
-    float factor = 1.0f;
-    if (normalised) {
-      const float *squares = a.squares + (size_t) (row0 + row) * (a.k / 16);
-      factor = norm_factor (
-          sum_squares (load_squares (squares, a.k / 16), squares, a.k / 16),
-          1.0f / a.k);
+    for (int t = 0; t < T::norm_turns; t++) {
+      const int r = (t * THREADS + threadIdx.x) / 8;
+      const int row = blockIdx.y * T::rows + r;
+      squares[t] = {};
+      if (r < T::rows && row < a.n_rows)
+        squares[t] = load_squares (
+            a.squares + (size_t) row * (a.k / MT3_CUDA_DECODE_SQUARES),
+            a.k / MT3_CUDA_DECODE_SQUARES);
     }
-    if (threadIdx.x % 8 == 0)
-      info.factor[row] = factor / activation_scale<false> ();
   }
-  if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS) {
-    const Mt3CudaRow *r = a.rows + row0 + threadIdx.x;
-    const int remaining = __ldcg (&r->remaining);
-    const int slot = __ldcg (&r->slot);
-    info.position[threadIdx.x] = __ldcg (&r->position);
-    info.slot[threadIdx.x] =
-        row0 + (int) threadIdx.x < a.n_rows && remaining > 0 ? slot : -1;
-  }
-}
 
-template <typename T, Mt3CudaDecodeEpilogue EPILOGUE>
-static __device__ __forceinline__ void
-finish_tile (const Mt3CudaDecodeGemm &a, const Shared<T, EPILOGUE> &shared)
+  __device__ __forceinline__ void
+  load_place (const Mt3CudaDecodeGemm &a)
+  {
+    const int row = blockIdx.y * T::rows + threadIdx.x;
+
+    slot = -1;
+    position = 0;
+    if (threadIdx.x >= T::rows || row >= a.n_rows)
+      return;
+    const Mt3CudaRow *state = a.rows + row / a.places;
+    const int place = row % a.places;
+    const int remaining = __ldcg (&state->remaining);
+    slot = __ldcg (&state->slot);
+    position = __ldcg (&state->position) + place;
+    if (remaining <= place)
+      slot = -1;
+  }
+
+  __device__ __forceinline__ void
+  store_factors (const Mt3CudaDecodeGemm &a, float inverse_k, float *factor)
+  {
+    const int n_partial = a.k / MT3_CUDA_DECODE_SQUARES;
+    float sum[T::norm_turns];
+
+#pragma unroll
+    for (int t = 0; t < T::norm_turns; t++)
+      sum[t] = add_share (squares[t]);
+    if (n_partial > SQUARES_AHEAD * 16)
+#pragma unroll 1
+      for (int t = 0; t < T::norm_turns; t++) {
+        const int r = (t * THREADS + threadIdx.x) / 8;
+        const int row = blockIdx.y * T::rows + r;
+        if (r < T::rows && row < a.n_rows)
+          sum[t] +=
+              sum_beyond (a.squares + (size_t) row * n_partial, n_partial);
+      }
+#pragma unroll
+    for (int t = 0; t < T::norm_turns; t++) {
+      const int r = (t * THREADS + threadIdx.x) / 8;
+      const float f = norm_factor (sum[t], inverse_k);
+      if (r < T::rows && threadIdx.x % 8 == 0)
+        factor[r] = f;
+    }
+  }
+};
+
+static __device__ __forceinline__ float4
+scaled (float4 v, float factor)
 {
-  const int row0 = blockIdx.y * ROWS, column0 = blockIdx.x * T::columns;
-
-#pragma unroll 4
-  for (int i = 0; i < ROWS * T::columns / 2 / COMPUTING; i++) {
-    const int e = threadIdx.x + i * COMPUTING;
-    const int r = e / (T::columns / 2), column = e % (T::columns / 2) * 2;
-    const float2 v = *reinterpret_cast<const float2 *> (
-        shared.results + r * T::stride + column);
-    float2 before = make_float2 (0.0f, 0.0f);
-    if (EPILOGUE == MT3_CUDA_DECODE_ADD)
-      before = *reinterpret_cast<const float2 *> (
-          shared.before + r * T::stride + column);
-    const float factor = shared.info.factor[r];
-    if (finish_pair<false, EPILOGUE> (a, row0 + r, column0 + column,
-            __fmul_rn (v.x, factor), __fmul_rn (v.y, factor), before,
-            shared.info.slot[r], shared.info.position[r]))
-      a.rows[row0 + r].overflow = 1;
-  }
+  return make_float4 (__fmul_rn (v.x, factor), __fmul_rn (v.y, factor),
+      __fmul_rn (v.z, factor), __fmul_rn (v.w, factor));
 }
 
-/* Blocks of the next kernel that wait take room from those of other lanes, so
- * that only the longest two products have theirs wait behind them. */
+static __device__ __forceinline__ float4
+added (float4 v, float4 w)
+{
+  return make_float4 (__fadd_rn (v.x, w.x), __fadd_rn (v.y, w.y),
+      __fadd_rn (v.z, w.z), __fadd_rn (v.w, w.w));
+}
+
+/* Four neighbouring results; all lanes of a warp come here together. TRUE where
+ * one of them left float16. */
 template <Mt3CudaDecodeEpilogue EPILOGUE>
-constexpr bool starts_next_early =
-    EPILOGUE == MT3_CUDA_DECODE_GATED || EPILOGUE == MT3_CUDA_DECODE_STORE;
-
-/* The threads that compute. */
-static __device__ __forceinline__ void
-computing_sync ()
+static __device__ __forceinline__ bool
+finish (const Mt3CudaDecodeGemm &a, int row, int column, float4 v, bool exists,
+    int slot, int position)
 {
-  asm volatile("bar.sync 1, %0;" ::"n"(COMPUTING) : "memory");
+  if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
+    float squares = sum_of_squares (v.x, v.y) + sum_of_squares (v.z, v.w);
+    squares += __shfl_xor_sync (0xffffffffu, squares, 2);
+    squares += __shfl_xor_sync (0xffffffffu, squares, 1);
+    if (!exists)
+      return false;
+    if (column >= a.x_width) {
+      *reinterpret_cast<float4 *> (
+          a.cross_query + (size_t) row * a.inner + column - a.x_width) = v;
+      return false;
+    }
+    const size_t i = (size_t) row * a.x_width + column;
+    *reinterpret_cast<float4 *> (a.x + i) = v;
+    if (threadIdx.x % 4 == 0)
+      a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
+    return store_halves (a.out.hi, i, v);
+  } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
+    const float o0 = __fmul_rn (gelu (v.x), v.y);
+    const float o1 = __fmul_rn (gelu (v.z), v.w);
+    return exists &&
+           store2<false> (a.out, (size_t) row * (a.n / 2) + column / 2, o0, o1);
+  } else {
+    if (!exists)
+      return false;
+    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= 3 * a.inner) {
+      *reinterpret_cast<float4 *> (
+          a.cross_query + (size_t) row * a.inner + column - 3 * a.inner) = v;
+      return false;
+    }
+    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= a.inner)
+      return slot >= 0 && append4 (a, slot, position, column, v);
+    *reinterpret_cast<float4 *> (a.y + (size_t) row * a.y_stride + column) = v;
+    return false;
+  }
 }
 
-/* The warpgroup that computes. */
-template <typename T, Mt3CudaDecodeEpilogue EPILOGUE>
-static __device__ __forceinline__ void
-compute (const Mt3CudaDecodeGemm &a, Shared<T, EPILOGUE> &shared, int parts)
-{
-  float total[T::columns / 2] = {};
-
-  dependent_wait ();
-  if (!starts_next_early<EPILOGUE>)
-    dependent_launch ();
-  if (EPILOGUE == MT3_CUDA_DECODE_ADD)
-    copy_before<T> (a, shared.before);
-  copy_commit ();
-  load_info<T, EPILOGUE> (a, shared.info);
-  multiply_slices (a, shared, parts, total);
-  copy_wait<0> ();
-  computing_sync ();
-  store_results<T> (shared.results, total);
-  computing_sync ();
-  finish_tile (a, shared);
-}
+/* --------------------------------------------------------------- kernel */
 
 template <Mt3CudaDecodeEpilogue EPILOGUE, typename T>
 static __global__ void
-__launch_bounds__ (THREADS, 3) decode_gemm_hopper_kernel (
-    const __grid_constant__ HopperDecodeGemm args, int parts)
+__launch_bounds__ (THREADS, T::rows > 48 ? 1 : 2)
+    decode_gemm_hopper_kernel (const __grid_constant__ HopperDecodeGemm args)
 {
   extern __shared__ __align__ (TILE_ALIGN) char memory[];
-  Shared<T, EPILOGUE> &shared =
-      *reinterpret_cast<Shared<T, EPILOGUE> *> (memory);
+  Shared<T> &shared = *reinterpret_cast<Shared<T> *> (memory);
+  const Mt3CudaDecodeGemm &a = args.gemm;
+  const int group = threadIdx.x / (WARPS * 32);
+  const Share share (group, a.k / DECODE_SLICE);
+  const int column = blockIdx.x * COLUMNS + threadIdx.x % 16 * 4;
+  float sums[T::rows / 2];
+  float4 before[T::turns];
+  RowLoads<T> loads;
 
   if (threadIdx.x == 0) {
-    for (int i = 0; i < STAGES; i++) {
-      barrier_init (&shared.full[i], 1);
-      barrier_init (&shared.empty[i], COMPUTING);
-    }
+    for (int g = 0; g < GROUPS; g++)
+      for (int i = 0; i < T::stages; i++) {
+        barrier_init (&shared.full[g][i], 1);
+        barrier_init (&shared.empty[g][i], WARPS);
+      }
     barrier_init_done ();
   }
   __syncthreads ();
-  if (starts_next_early<EPILOGUE>)
+  fetch_first<true, false> (args, shared, share);
+  if (threadIdx.x % 32 == 0)
+    prefetch_map (&args.a);
+  if (args.early)
     dependent_launch ();
-  if (threadIdx.x < COMPUTING)
-    compute<T, EPILOGUE> (args.gemm, shared, parts);
-  else if (threadIdx.x == COMPUTING)
-    fetch<T, EPILOGUE> (args, shared, parts);
+  /* Columns of the cross query are not normalised here. */
+  const bool normalised =
+      a.squares != nullptr && (EPILOGUE != MT3_CUDA_DECODE_QKV ||
+                                  (int) blockIdx.x * COLUMNS < 3 * a.inner);
+  dependent_wait ();
+  fetch_first<false, true> (args, shared, share);
+  if (!args.early)
+    dependent_launch ();
+  __syncwarp ();
+  if (normalised)
+    loads.load_factors (a);
+  if (EPILOGUE == MT3_CUDA_DECODE_ADD)
+    load_before<T> (a, before);
+  if (EPILOGUE == MT3_CUDA_DECODE_QKV)
+    loads.load_place (a);
+
+  multiply<T> (args, shared, share, sums, [&] {
+    if (normalised)
+      loads.store_factors (a, args.inverse_k, shared.info.factor);
+    if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < T::rows) {
+      shared.info.slot[threadIdx.x] = loads.slot;
+      shared.info.position[threadIdx.x] = loads.position;
+    }
+  });
+  __syncthreads (); /* all have read what the copy engine brought */
+  store_sums (shared.results[group], sums);
+  __syncthreads ();
+#pragma unroll
+  for (int i = 0; i < T::turns; i++) {
+    const int r = min (i * ROWS_AT_ONCE + (int) threadIdx.x / 16, T::rows - 1);
+    const int row = blockIdx.y * T::rows + i * ROWS_AT_ONCE + threadIdx.x / 16;
+    const bool exists = i * ROWS_AT_ONCE + (int) threadIdx.x / 16 < T::rows &&
+                        row < a.n_rows && column < a.n;
+    float4 v = make_float4 (0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+    for (int g = 0; g < GROUPS; g++) {
+      const float4 part = *reinterpret_cast<const float4 *> (
+          shared.results[g] + r * STRIDE + threadIdx.x % 16 * 4);
+      v = g > 0 ? added (v, part) : part;
+    }
+    if (normalised)
+      v = scaled (v, shared.info.factor[r]);
+    if (EPILOGUE == MT3_CUDA_DECODE_ADD)
+      v = added (v, before[i]);
+    if (finish<EPILOGUE> (a, row, column, v, exists,
+            EPILOGUE == MT3_CUDA_DECODE_QKV ? shared.info.slot[r] : 0,
+            EPILOGUE == MT3_CUDA_DECODE_QKV ? shared.info.position[r] : 0))
+      flag_overflow (a, row);
+  }
 }
 
 /* ---------------------------------------------------------------- launch */
@@ -339,34 +431,72 @@ static cudaError_t
 launch_tile (const Mt3CudaDecodeGemm &gemm, Mt3CudaLaunch launch)
 {
   const auto kernel = decode_gemm_hopper_kernel<EPILOGUE, T>;
-  const int row_tiles = (gemm.n_rows + ROWS - 1) / ROWS;
-  const size_t shared = sizeof (Shared<T, EPILOGUE>);
   HopperDecodeGemm args = {gemm};
-  cudaError_t error = allow_shared (kernel, shared);
+  cudaError_t error = allow_shared (kernel, sizeof (Shared<T>));
 
+  args.inverse_k = 1.0f / gemm.k;
+  args.early = launch.early && gemm.n_rows <= EARLY_ROWS;
   if (error == cudaSuccess)
-    error = encode_boxes (
-        &args.a, gemm.a.hi, true, row_tiles * ROWS, gemm.k, ROWS, false);
+    error = encode_map (&args.w, gemm.w.hi, true, gemm.n, gemm.k, COLUMNS);
   if (error == cudaSuccess)
-    error = encode_map (&args.w, gemm.w.rows, true, gemm.n, gemm.k, T::columns);
+    error = encode_map (&args.a, gemm.a.hi, true, gemm.n_rows, gemm.k, T::rows);
   if (error != cudaSuccess)
     return error;
-  return launch_kernel (kernel, dim3 (gemm.n / T::columns, row_tiles),
-      dim3 (THREADS), shared, launch, args, decode_parts (gemm.k));
+  if (gemm.n_rows / gemm.places < MANY_ROWS)
+    launch = divided_for_few_rows (launch);
+  return launch_kernel (kernel,
+      dim3 ((gemm.n + COLUMNS - 1) / COLUMNS,
+          (gemm.n_rows + T::rows - 1) / T::rows),
+      dim3 (THREADS), sizeof (Shared<T>), launch, args);
 }
 
-/* Large tiles read the operands less often; but blocks should be about as many
- * as multiprocessors. */
+/* Up to 512 terms are there at once, and up to 1,024 of up to 32 rows. */
+template <Mt3CudaDecodeEpilogue EPILOGUE, int ROWS>
+static cudaError_t
+launch_rows (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
+{
+  if (ROWS > 32 || a.k <= 2 * GROUPS * DECODE_SLICE)
+    return launch_tile<EPILOGUE, Tile<ROWS, 2>> (a, launch);
+  return launch_tile<EPILOGUE, Tile<ROWS, 4>> (a, launch);
+}
+
+/* All rows in one block, or 32 of them, for each block reads its weights once,
+ * and other lanes want multiprocessors, too; more as long as there are blocks
+ * for most of these. */
+static int
+choose_tile (const Mt3CudaDecodeGemm &a)
+{
+  static const int rows[] = {8, 16, 32, 48, 64, 96};
+  const int at_least = a.n_rows < 32 ? a.n_rows : 32, at_once = 100;
+  const int columns = (a.n + COLUMNS - 1) / COLUMNS;
+  int tile = 1;
+
+  while (
+      tile < DECODE_HOPPER_TILES &&
+      (rows[tile - 1] < at_least ||
+          (a.n_rows + rows[tile - 1] - 1) / rows[tile - 1] * columns > at_once))
+    tile++;
+  return tile;
+}
+
 template <Mt3CudaDecodeEpilogue EPILOGUE>
 static cudaError_t
 launch_epilogue (const Mt3CudaDecodeGemm &a, int tile, Mt3CudaLaunch launch)
 {
-  const int enough = 96;
-  const int n_large = (a.n_rows + ROWS - 1) / ROWS * (a.n / 64);
-  const bool large = tile > 0 ? tile == 2 : n_large >= enough;
-
-  return large && a.n % 64 == 0 ? launch_tile<EPILOGUE, Tile<64>> (a, launch)
-                                : launch_tile<EPILOGUE, Tile<32>> (a, launch);
+  switch (tile > 0 ? tile : choose_tile (a)) {
+    case 1:
+      return launch_rows<EPILOGUE, 8> (a, launch);
+    case 2:
+      return launch_rows<EPILOGUE, 16> (a, launch);
+    case 3:
+      return launch_rows<EPILOGUE, 32> (a, launch);
+    case 4:
+      return launch_rows<EPILOGUE, 48> (a, launch);
+    case 5:
+      return launch_rows<EPILOGUE, 64> (a, launch);
+    default:
+      return launch_rows<EPILOGUE, 96> (a, launch);
+  }
 }
 
 cudaError_t

@@ -14,10 +14,22 @@
  */
 #include "decode-finish.cuh"
 
-#define MAX_WARPS DECODE_PARTS
+#define MAX_WARPS 8
 #define MIN_WARPS 6 /* that finish results, whatever k leaves to multiply */
 #define SLICE DECODE_SLICE /* terms of one warp at a time */
 #define NARROW_TILES (MT3_CUDA_DECODE_TILES - DECODE_HOPPER_TILES)
+
+/* The terms of a product are shared into parts: slice i is of part i modulo
+ * their number. The sums of the parts meet in the order of their numbers. */
+static int
+decode_parts (int k)
+{
+  int n = MAX_WARPS;
+
+  while (k / DECODE_SLICE % n != 0)
+    n--;
+  return n;
+}
 
 /* The tile of a block: ROWS * 8 batch rows by COLUMNS * 16 results, summed
  * over the warps PASS * 8 rows at a time. */
@@ -175,7 +187,7 @@ load_before (float2 (&before)[Tile<ROWS, COLUMNS>::pairs_a_thread],
 template <int ROWS> struct RowLoads {
   static constexpr int turns = (ROWS * 8 + MIN_WARPS * 4 - 1) / (MIN_WARPS * 4);
   SquaresShare squares[turns];
-  int remaining, slot, position;
+  int place, remaining, slot, position;
 
   __device__ __forceinline__ void
   load_factors (const float *squares_of_group, int n_partial, int n_rows)
@@ -188,8 +200,11 @@ template <int ROWS> struct RowLoads {
   }
 
   __device__ __forceinline__ void
-  load_place (const Mt3CudaRow *row)
+  load_place (const Mt3CudaDecodeGemm &a, int number)
   {
+    const Mt3CudaRow *row = a.rows + number / a.places;
+
+    place = number % a.places;
     remaining = __ldcg (&row->remaining);
     slot = __ldcg (&row->slot);
     position = __ldcg (&row->position);
@@ -219,8 +234,8 @@ template <int ROWS> struct RowLoads {
   __device__ __forceinline__ void
   store_place (RowInfo<ROWS> &info, bool exists) const
   {
-    info.position[threadIdx.x] = position;
-    info.slot[threadIdx.x] = exists && remaining > 0 ? slot : -1;
+    info.position[threadIdx.x] = position + place;
+    info.slot[threadIdx.x] = exists && remaining > place ? slot : -1;
   }
 };
 
@@ -305,7 +320,7 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
     loads.load_factors (squares, n_partial, min (ROWS * 8, a.n_rows - row0));
   load_before<EPILOGUE, ROWS, COLUMNS> (before, a, row0);
   if (EPILOGUE == MT3_CUDA_DECODE_QKV && threadIdx.x < ROWS * 8)
-    loads.load_place (a.rows + row0 + threadIdx.x);
+    loads.load_place (a, row0 + threadIdx.x);
   if (!early)
     dependent_launch ();
 
@@ -346,7 +361,7 @@ __launch_bounds__ (MAX_WARPS * 32, blocks_wanted (EXACT, ROWS, COLUMNS, AHEAD))
       if (finish_pair<EXACT, EPILOGUE> (a, row, column0 + column,
               __fmul_rn (v.x, factor), __fmul_rn (v.y, factor), before[i],
               info.slot[pass * 8 + r], info.position[pass * 8 + r]))
-        a.rows[row].overflow = 1;
+        flag_overflow (a, row);
     }
   }
 }
@@ -438,20 +453,22 @@ launch_precision (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch)
   return cudaErrorInvalidValue;
 }
 
-int
-mt3_cuda_reads_rows (void)
+Mt3CudaLayout
+mt3_cuda_decode_layout (int split)
 {
-  return hopper_processors () > 0;
+  return !split && hopper_processors () > 0 ? MT3_CUDA_ROW_MAJOR
+                                            : MT3_CUDA_PANELS;
 }
 
 cudaError_t
 mt3_cuda_decode_gemm (const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch)
 {
+  const int split = args->w.lo != NULL;
   const int tile = args->tile - NARROW_TILES;
 
-  if (args->w.rows && hopper_processors () > 0 &&
-      (tile > 0 || (args->tile == 0 && args->n_rows >= MANY_ROWS)))
+  if (args->tile > 0 ? tile > 0
+                     : mt3_cuda_decode_layout (split) == MT3_CUDA_ROW_MAJOR)
     return decode_gemm_hopper (*args, tile, launch);
-  return args->w.lo ? launch_precision<true> (*args, launch)
-                    : launch_precision<false> (*args, launch);
+  return split ? launch_precision<true> (*args, launch)
+               : launch_precision<false> (*args, launch);
 }

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * decode-sample.cu: the end of a step and the start of the next: logits to a
- * token, and the token to its embedding. One block a row.
+ * token, and the token to its embedding. One block a row and place.
  */
-#include "device.cuh"
-
-#define THREADS 256
-#define WARPS (THREADS / 32)
-#define END_TOKEN 1 /* MT3_TOKEN_EOS */
+#include "decode-token.cuh"
 
 /* Of two logits that float16 may have in the wrong order: it changes how far
  * they are apart by 0.002 (root of the mean square, see docs/engine.md). */
 #define DOUBTFUL_MARGIN 0.008f
-
-struct Best {
-  float value;
-  int index;
-};
 
 /* Candidates of a draw, most probable first once sorted. */
 struct Candidates {
@@ -37,45 +28,6 @@ struct Chosen {
   float log_prob;
   bool doubtful;
 };
-
-/* The larger value; of equal ones the lower index. */
-static __device__ __forceinline__ Best
-better (Best a, Best b)
-{
-  return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a;
-}
-
-static __device__ __forceinline__ Best
-warp_best (Best best)
-{
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) {
-    Best other;
-    other.value = __shfl_xor_sync (0xffffffffu, best.value, step);
-    other.index = __shfl_xor_sync (0xffffffffu, best.index, step);
-    best = better (best, other);
-  }
-  return best;
-}
-
-static __device__ __forceinline__ Best
-block_best (Best (&shared)[WARPS], Best best)
-{
-  best = warp_best (best);
-  if (threadIdx.x % 32 == 0)
-    shared[threadIdx.x / 32] = best;
-  __syncthreads ();
-  Best of[WARPS];
-#pragma unroll
-  for (int w = 0; w < WARPS; w++)
-    of[w] = shared[w];
-#pragma unroll
-  for (int n = WARPS / 2; n > 0; n /= 2)
-#pragma unroll
-    for (int w = 0; w < n; w++)
-      of[w] = better (of[w], of[w + n]);
-  return of[0];
-}
 
 /* Which tokens may follow a row's text.
  * @allowed: bits of those that may be chosen; NULL is all */
@@ -110,7 +62,7 @@ load_words (const T *from)
 
 template <bool ORDERED>
 static __device__ __forceinline__ Filter<ORDERED>
-load_filter (const Mt3CudaSample &a, const Mt3CudaRow *row)
+load_filter (const Mt3CudaSample &a, const Mt3CudaRow *row, int place)
 {
   Filter<ORDERED> filter = {};
   filter.allowed =
@@ -120,6 +72,9 @@ load_filter (const Mt3CudaSample &a, const Mt3CudaRow *row)
   if (ORDERED) {
     filter.order = load_words (&row->order);
     filter.state = load_words (&row->state);
+    for (int i = 0; i < place; i++)
+      mt3_token_order_follow (
+          &filter.order, &filter.state, __ldcg (&row->drafts[i]));
   }
   return filter;
 }
@@ -334,7 +289,7 @@ sum_weights (const SampleShared &shared)
   return sum;
 }
 
-/* Records a token; returns how many tokens remain to the row. */
+/* Records a token; returns how many tokens remain behind it. */
 static __device__ __forceinline__ int
 record_token (
     Mt3CudaRecord *record, const Chosen &chosen, int remaining, bool overflow)
@@ -348,83 +303,45 @@ record_token (
   return chosen.token == END_TOKEN || overflow ? 0 : remaining - 1;
 }
 
-/* What a row was before this step: what only samplers write. */
+/* Where a place of a row was before this step: what only samplers write. */
 struct State {
-  int slot, position, remaining, step, prefill_overflow;
+  int place, slot, position, remaining, step, prefill_overflow;
 };
 
 static __device__ __forceinline__ State
-load_state (const Mt3CudaSample &a, const Mt3CudaRow *row)
+load_state (const Mt3CudaSample &a, const Mt3CudaRow *row, int place)
 {
   State s;
-  s.position = __ldcg (&row->position);
-  s.remaining = __ldcg (&row->remaining);
+  s.place = place;
+  s.position = __ldcg (&row->position) + place;
+  s.remaining = __ldcg (&row->remaining) - place;
   s.step = __ldcg (&row->step);
   s.slot = __ldcg (&row->slot);
   s.prefill_overflow = __ldcg (a.overflow + s.slot);
   return s;
 }
 
-/* Records the row's token and advances the row; one thread. */
+/* Records the token of the place; one that has no others beside it advances the
+ * row. One thread. */
 template <bool ORDERED>
 static __device__ __forceinline__ void
-advance (const Mt3CudaSample &a, const State &state, const Chosen &chosen,
-    bool overflow, Filter<ORDERED> &filter)
+advance (const Mt3CudaSample &a, Mt3CudaRow *row, const State &state,
+    const Chosen &chosen, bool overflow, Filter<ORDERED> &filter)
 {
-  Mt3CudaRow *row = a.rows + blockIdx.x;
-
   if (threadIdx.x > 0)
     return;
-  row->remaining =
-      record_token (a.records + (size_t) state.step * a.n_rows + blockIdx.x,
-          chosen, state.remaining, overflow);
+  const int remaining = record_token (
+      a.records + (size_t) state.step * a.n_rows * a.places + blockIdx.x,
+      chosen, state.remaining, overflow);
+  if (a.places > 1)
+    return;
+  row->remaining = remaining;
   row->step = state.step + 1;
   row->token = chosen.token;
   row->position = state.position + 1;
   if (ORDERED) {
     mt3_token_order_follow (&filter.order, &filter.state, chosen.token);
     row->state = filter.state;
-  }
-}
-
-/* Two neighbouring numbers of x = embedding + position. */
-static __device__ __forceinline__ float2
-load_embedding (const Mt3CudaSample &a, int token, int position, int column)
-{
-  const float2 embedding = *reinterpret_cast<const float2 *> (
-      a.embedding + (size_t) token * a.d_model + column);
-  const float2 place = *reinterpret_cast<const float2 *> (
-      a.positions + (size_t) position * a.d_model + column);
-
-  return make_float2 (embedding.x + place.x, embedding.y + place.y);
-}
-
-/* x, its planes and sums of squares. */
-template <bool EXACT>
-static __device__ __forceinline__ void
-store_embedding (const Mt3CudaSample &a, int column, float2 v)
-{
-  const size_t i = (size_t) blockIdx.x * a.d_model + column;
-  float squares = sum_of_squares (v.x, v.y);
-
-  *reinterpret_cast<float2 *> (a.x + i) = v;
-  store2<EXACT> (a.out, i, v.x, v.y);
-  for (int step = 4; step > 0; step /= 2)
-    squares += __shfl_xor_sync (0xffffffffu, squares, step);
-  if (threadIdx.x % 8 == 0)
-    a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
-}
-
-/* From column `c` on, two of a thread at a time; `v`: the first two. */
-template <bool EXACT>
-static __device__ __forceinline__ void
-embed (const Mt3CudaSample &a, int token, int position, int c, float2 v)
-{
-  while (c < a.d_model) {
-    store_embedding<EXACT> (a, c, v);
-    c += 2 * THREADS;
-    if (c < a.d_model)
-      v = load_embedding (a, token, position, c);
   }
 }
 
@@ -438,10 +355,11 @@ __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
   __shared__ Candidates candidates;
   __shared__ float logits[MT3_CUDA_MAX_VOCAB];
   constexpr int each = MT3_CUDA_MAX_VOCAB / THREADS;
-  const Mt3CudaRow *row = a.rows + blockIdx.x;
-  const State state = load_state (a, row);
+  const int place = blockIdx.x % a.places;
+  Mt3CudaRow *row = a.rows + blockIdx.x / a.places;
+  const State state = load_state (a, row, place);
   const int column = 2 * threadIdx.x;
-  Filter<ORDERED> filter = load_filter<ORDERED> (a, row);
+  Filter<ORDERED> filter = load_filter<ORDERED> (a, row, place);
   float2 embedding = make_float2 (0.0f, 0.0f);
   Best best = {-INFINITY, MT3_CUDA_MAX_VOCAB};
   float own[each];
@@ -449,13 +367,15 @@ __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
   dependent_launch ();
   dependent_wait ();
   if (a.logits == nullptr) {
-    const int token = __ldcg (&row->token);
+    const int token =
+        place == 0 ? __ldcg (&row->token) : __ldcg (&row->drafts[place - 1]);
+    const int position = state.remaining > 0 ? state.position : 0;
     if (column < a.d_model)
-      embedding = load_embedding (a, token, state.position, column);
-    embed<EXACT> (a, token, state.position, column, embedding);
+      embedding = load_embedding (a, token, position, column);
+    embed<EXACT> (a, blockIdx.x, token, position, column, embedding);
     return;
   }
-  if (state.remaining == 0)
+  if (state.remaining <= 0)
     return;
 
   const float *row_logits = a.logits + (size_t) blockIdx.x * a.vocab;
@@ -466,7 +386,7 @@ __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
     if (v < a.vocab)
       own[i] = __ldcg (row_logits + v);
   }
-  const int row_overflow = __ldcg (&row->overflow);
+  const int row_overflow = __ldcg (&row->overflow) >> place & 1;
 #pragma unroll
   for (int i = 0; i < each; i++)
     best = better (best, Best{own[i], (int) threadIdx.x + i * THREADS});
@@ -475,13 +395,15 @@ __launch_bounds__ (THREADS, 1) sample_kernel (const Mt3CudaSample a)
   best.index = min (best.index, a.vocab - 1);
   const Best chosen = choose_token (shared, candidates, logits, row_logits, own,
       best, a.vocab, row, filter, state.position);
-  if (state.remaining > 1 && column < a.d_model)
+  const bool goes_on = a.places == 1 && state.remaining > 1;
+  if (goes_on && column < a.d_model)
     embedding = load_embedding (a, chosen.index, state.position + 1, column);
   leave_weights (shared, own, best.value, chosen.index);
-  if (state.remaining > 1)
-    embed<EXACT> (a, chosen.index, state.position + 1, column, embedding);
+  if (goes_on)
+    embed<EXACT> (
+        a, blockIdx.x, chosen.index, state.position + 1, column, embedding);
   __syncthreads ();
-  advance (a, state,
+  advance (a, row, state,
       Chosen{chosen.index,
           chosen.value - best.value - logf (sum_weights (shared)),
           is_doubtful (shared, chosen.value)},
@@ -492,11 +414,11 @@ template <bool EXACT>
 static cudaError_t
 launch_sample (const Mt3CudaSample &a, Mt3CudaLaunch launch)
 {
-  const bool few = EXACT || a.n_rows < MANY_ROWS;
+  const bool few = EXACT || a.n_rows * a.places < MANY_ROWS;
 
   return launch_kernel (
       a.ordered ? sample_kernel<EXACT, true> : sample_kernel<EXACT, false>,
-      dim3 (a.n_rows), dim3 (THREADS), 0,
+      dim3 (a.n_rows * a.places), dim3 (THREADS), 0,
       few ? divided_for_few_rows (launch) : launch, a);
 }
 

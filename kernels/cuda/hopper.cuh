@@ -258,14 +258,22 @@ wgmma_wait ()
 }
 
 #define SUMS_4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define SUMS_8(d, i) SUMS_4 (d, i), SUMS_4 (d, i + 4)
+#define SUMS_24(d, i) SUMS_16 (d, i), SUMS_8 (d, i + 16)
 #define SUMS_16(d, i)                                                          \
   SUMS_4 (d, i), SUMS_4 (d, i + 4), SUMS_4 (d, i + 8), SUMS_4 (d, i + 12)
+#define SUMS_48(d, i) SUMS_32 (d, i), SUMS_16 (d, i + 32)
 #define SUMS_32(d, i) SUMS_16 (d, i), SUMS_16 (d, i + 16)
 #define SUMS_64(d, i) SUMS_32 (d, i), SUMS_32 (d, i + 32)
 #define SUMS_128(d, i) SUMS_64 (d, i), SUMS_64 (d, i + 64)
+#define NAMES_4 "%0,%1,%2,%3"
+#define NAMES_8 "%0,%1,%2,%3,%4,%5,%6,%7"
 #define NAMES_16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define NAMES_24 NAMES_16 ",%16,%17,%18,%19,%20,%21,%22,%23"
 #define NAMES_32                                                               \
   NAMES_16 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define NAMES_48                                                               \
+  NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
 #define NAMES_64                                                               \
   NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"  \
            ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
@@ -293,8 +301,12 @@ wgmma_wait ()
                  : SUMS_##n (d, 0)                                             \
                  : "r"(a), "r"(b), "r"(add));                                  \
   }
+DEFINE_WGMMA (8, 4, "%4", "%5", "%6")
+DEFINE_WGMMA (16, 8, "%8", "%9", "%10")
 DEFINE_WGMMA (32, 16, "%16", "%17", "%18")
+DEFINE_WGMMA (48, 24, "%24", "%25", "%26")
 DEFINE_WGMMA (64, 32, "%32", "%33", "%34")
+DEFINE_WGMMA (96, 48, "%48", "%49", "%50")
 DEFINE_WGMMA (128, 64, "%64", "%65", "%66")
 DEFINE_WGMMA (256, 128, "%128", "%129", "%130")
 

@@ -56,14 +56,10 @@ extern "C" {
  * A float16 matrix, or a float32 one as hi + lo / 2048 (lo not NULL).
  * Activations of the split form are stored times 1/64, which moves float16's
  * range to 4 million; weights as they are.
- * @rows: of a float16 matrix in MT3_CUDA_PANELS the same in MT3_CUDA_ROW_MAJOR,
- *   but for the order of terms within each 32: what products of many rows read
- *   (compute capability 9.0; see pack.cu). Or NULL
  */
 typedef struct {
   void *hi;
   void *lo;
-  void *rows;
 } Mt3CudaPlanes;
 
 /**
@@ -114,9 +110,9 @@ typedef struct {
 
 cudaError_t mt3_cuda_pack (const Mt3CudaPack *args, cudaStream_t stream);
 
-/* Whether the device has kernels for products of many rows, which read
- * Mt3CudaPlanes.rows. */
-int mt3_cuda_reads_rows (void);
+/* How mt3_cuda_decode_gemm() takes weights on the current device, in split form
+ * or in float16. */
+Mt3CudaLayout mt3_cuda_decode_layout (int split);
 
 /**
  * mt3_cuda_compose:
@@ -271,13 +267,23 @@ cudaError_t mt3_cuda_attention (
 
 /* ------------------------------------------------------------- decode */
 
+/* Tokens of a text that a step may feed: the next one and what a draft network
+ * expects behind it. */
+#define MT3_CUDA_MOST_PLACES 4
+
 /**
  * Mt3CudaRow: one row of a decode batch: a slot and where it stands. The
  * engine writes it before a run of steps; the sampler advances it.
+ *
+ * A step of `places` tokens a row has matrices of as many rows for each: number
+ * row * places + place, at position + place. It makes one token at least, and
+ * one more for each draft that is what it would have made.
  * @position: of @token, which is fed next
+ * @drafts: tokens that may come behind it; any are permitted
  * @remaining: tokens that may still be made; 0: finished, or padding
- * @step: tokens made in this run
- * @overflow: a value left float16
+ * @n_right: places of the last step that count
+ * @step: made in this run
+ * @overflow: bit i: a value left float16 at place i
  * @constrained: only the slot's allowed tokens may be chosen
  * @index: of the window in its stream, for the draw
  * @order, @state: of the row's text; only read by Mt3CudaSample.ordered
@@ -286,7 +292,9 @@ typedef struct {
   int32_t slot;
   int32_t position;
   int32_t token;
+  int32_t drafts[MT3_CUDA_MOST_PLACES - 1];
   int32_t remaining;
+  int32_t n_right;
   int32_t step;
   int32_t overflow;
   int32_t constrained;
@@ -301,8 +309,11 @@ typedef struct {
 
 #define MT3_CUDA_OVERFLOW 1 /* a value left float16, or is not a number */
 #define MT3_CUDA_DOUBT 2 /* another token, permitted or not, is as probable */
+#define MT3_CUDA_NONE 4 /* the draft before was not what came */
+#define MT3_CUDA_FLAG_BITS 4
 
-/* What one row made in one step. */
+/* What one row made at one place of a step. @flags: and, above
+ * MT3_CUDA_FLAG_BITS, the draft that the next step has at this place. */
 typedef struct {
   float log_prob;
   uint16_t token;
@@ -339,14 +350,18 @@ typedef enum {
  *   [layer][head][key, value][position][64]
  * @cache_slot: elements from one slot to the next
  * @n_positions: that the cache has room for
+ * @n_rows: of @a
+ * @rows: states of the rows, each of @places of @a
+ * @drafts: of a draft network: nobody asks what leaves float16
  * @tile: 0: chosen by the launcher; 1 .. MT3_CUDA_DECODE_TILES: for tests
  */
 typedef struct {
   Mt3CudaPlanes a, w;
   const float *squares;
-  int n_rows, n, k;
+  int n_rows, places, n, k;
   Mt3CudaDecodeEpilogue epilogue;
   Mt3CudaRow *rows;
+  int drafts;
   float *y;
   int y_stride;
   float *x;
@@ -361,7 +376,7 @@ typedef struct {
   int tile;
 } Mt3CudaDecodeGemm;
 
-#define MT3_CUDA_DECODE_TILES 8
+#define MT3_CUDA_DECODE_TILES 12
 
 cudaError_t mt3_cuda_decode_gemm (
     const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch);
@@ -369,11 +384,14 @@ cudaError_t mt3_cuda_decode_gemm (
 /**
  * Mt3CudaDecodeAttention:
  *
- * One query a row and head against the slot's cache.
- * @q: [rows, n_heads * 64] float32
+ * One query a row, place and head against the slot's cache.
+ * @q: [rows * places, n_heads * 64] float32
  * @squares: [rows, d_model / 16] when q still lacks the factor of the norm
- * @length: keys of the cross cache; 0: self attention, position + 1 keys
- * @out: planes [rows, n_heads * 64]
+ * @n_slots: of the cache
+ * @length: keys of the cross cache; 0: self attention, position + place + 1
+ *   keys
+ * @places: of a row; more than one in float16 only
+ * @out: planes [rows * places, n_heads * 64]
  * @kernel: 0: chosen by the launcher; for tests, 1: that of any device, 2: that
  *   of many rows, in float16, of compute capability 9.0
  */
@@ -383,9 +401,10 @@ typedef struct {
   int d_model;
   const void *cache;
   size_t cache_slot;
+  int n_slots;
   int n_positions;
   int length;
-  int n_rows, n_heads;
+  int n_rows, places, n_heads;
   const Mt3CudaRow *rows;
   Mt3CudaPlanes out;
   int kernel;
@@ -417,11 +436,13 @@ cudaError_t mt3_cuda_embed (const Mt3CudaEmbed *args, Mt3CudaLaunch launch);
 /**
  * Mt3CudaSample:
  *
- * Chooses the next token of each row from its logits, records it, advances
- * the row and leaves the embedding of the token for the next step. With NULL
- * @logits only the embedding of the row's token is made (first step).
- * @logits: [rows, vocab]
- * @records: [steps][rows]; what a row makes after its end is not written
+ * Chooses the next token of each row and place from its logits and records it.
+ * With one place it advances the row, too, and leaves the embedding of the
+ * token for the next step; with more of them mt3_cuda_draft() does. With NULL
+ * @logits only the embeddings of the row's token and drafts are made (first
+ * step).
+ * @logits: [rows * places, vocab]
+ * @records: [steps][rows][places]; what comes after a row's end is not written
  * @embedding: [vocab, d_model]; @positions: [positions, d_model]
  * @overflow: [slots] of prefill
  * @allowed: [slots][(vocab + 31) / 32] bits of the tokens that constrained rows
@@ -432,7 +453,7 @@ typedef struct {
   const float *logits;
   int vocab;
   Mt3CudaRow *rows;
-  int n_rows;
+  int n_rows, places;
   Mt3CudaRecord *records;
   const float *embedding;
   const float *positions;
@@ -446,6 +467,48 @@ typedef struct {
 } Mt3CudaSample;
 
 cudaError_t mt3_cuda_sample (const Mt3CudaSample *args, Mt3CudaLaunch launch);
+
+/**
+ * Mt3CudaDraft:
+ *
+ * What lies between a step of several places and the next, around a draft
+ * network's passes. Its first pass has all places of the step, each with what
+ * the decoder has of it and the token that came of it. Further ones have one,
+ * with what the pass before has, and the token that came of that.
+ *
+ * With @place 0, before the first pass: finds how many places count, up to the
+ * first draft that is not what was made of the token before it; the others'
+ * records get MT3_CUDA_NONE. Leaves what the pass starts from.
+ * Else, behind pass number @place: chooses the token for that place of the next
+ * step, and leaves its embedding there and what the next pass starts from.
+ * Behind the first one the row advances, and has its own token embedded.
+ * @logits: (but for place 0) [rows, vocab]; of all places behind the first pass
+ * @records: of this run's steps; those of the last get the drafts, too
+ * @x, @out, @out_squares: of the next step, as Mt3CudaSample: [rows * places]
+ * @state, @state_squares: (place 1) [rows, d_model], of the last place that
+ *   counts, from @pass and @pass_squares, [rows * places, d_model]
+ * @draft_embedding: [vocab, d_model], and @draft_x what a pass starts with
+ */
+typedef struct {
+  const float *logits;
+  int vocab;
+  Mt3CudaRow *rows;
+  int n_rows, places, place;
+  Mt3CudaRecord *records;
+  const float *embedding;
+  const float *positions;
+  int d_model;
+  int ordered;
+  float *x;
+  Mt3CudaPlanes out;
+  float *out_squares;
+  Mt3CudaPlanes pass, state;
+  float *pass_squares, *state_squares;
+  const float *draft_embedding;
+  float *draft_x;
+} Mt3CudaDraft;
+
+cudaError_t mt3_cuda_draft (const Mt3CudaDraft *args, Mt3CudaLaunch launch);
 
 #ifdef __cplusplus
 }

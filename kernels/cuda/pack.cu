@@ -18,18 +18,6 @@ element (const Mt3CudaPack &a, int row, int term)
          term % 8;
 }
 
-/* Where the copy for decode-gemm-hopper.cu has a term: of each 32 those first
- * that decode-gemm.cu multiplies first, in the order in which a product of 16
- * takes them from its lanes. */
-static __device__ __forceinline__ size_t
-ordered (const Mt3CudaPack &a, int row, int term)
-{
-  const int lane = term % 32 / 8, i = term % 8;
-
-  return (size_t) row * a.k + term / 32 * 32 + i / 4 * 16 + i % 4 / 2 * 8 +
-         lane * 2 + i % 2;
-}
-
 /* Block (32, 8), grid (n / 32, k / 32): a tile is transposed through shared
  * memory so that both sides are coalesced. */
 template <bool EXACT>
@@ -55,10 +43,6 @@ pack_kernel (const Mt3CudaPack a)
     const size_t i = element (a, a.row0 + a.row_step * out_row, out_column);
     const __half hi = __float2half_rn (value);
     static_cast<__half *> (a.out.hi)[i] = hi;
-    if (a.out.rows)
-      static_cast<__half *> (
-          a.out.rows)[ordered (a, a.row0 + a.row_step * out_row, out_column)] =
-          hi;
     if (EXACT)
       static_cast<__half *> (a.out.lo)[i] =
           __float2half_rn ((value - __half2float (hi)) * SPLIT);

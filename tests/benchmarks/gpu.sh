@@ -22,7 +22,7 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-kernel_tests=(attention decode gemm) # programs that need no model
+kernel_tests=(attention decode draft gemm) # programs that need no model
 watched_windows=4 # of their largest batch where every access is watched
 programs="${kernel_tests[*]/#/tests/check/cuda/gpu-}
   tests/check/cuda/gpu-devices tests/check/cuda/gpu-failure
@@ -97,6 +97,10 @@ if [ -d "$build/plugins" ]; then
 fi
 unset GST_PLUGIN_PATH GST_PLUGIN_PATH_1_0 # mt3-bench-element has the element
 export GST_REGISTRY=$work/registry
+# Where the draft network is found that comes along.
+export XDG_DATA_HOME=$work/data
+mkdir -p "$XDG_DATA_HOME/gst-mt3"
+ln -s "$root/ext/mt3/data/gst-mt3/draft.safetensors" "$XDG_DATA_HOME/gst-mt3"
 export GST_MT3_MODULE_DIR=$build/ext/mt3/engine/cuda
 
 # ---------------------------------------------------------------- steps
@@ -305,7 +309,7 @@ make_models () {
   local make=$build/tests/data-tools/mt3-make-model
   local overflow=$here/../check/cuda/overflow-model.py
   "$make" --layers 2 --d-model 128 --heads 2 --d-ff 128 \
-    --output "$work/tiny.safetensors" &&
+    --output "$work/tiny.safetensors" --draft "$work/draft.safetensors" &&
     "$make" --layers 3 --d-model 320 --heads 5 --d-ff 768 \
       --decoder-d-ff 640 --vocab 1504 --velocity-bins 8 \
       --output "$work/narrow.safetensors" &&
@@ -327,6 +331,10 @@ check_program () { # NAME ARGUMENT...
   local name=$1
   shift
   timeout 200 "$build/tests/check/cuda/$name" "$@"
+}
+
+drafted () { # PROGRAM ARGUMENT..., with drafts that are hardly ever right
+  GST_MT3_DRAFT=$work/draft.safetensors "$@"
 }
 
 # Windows of a small model, few and so many that every kernel for many rows has
@@ -359,6 +367,10 @@ check () {
     "$work/overflow.safetensors" 12 40
   begin "parity, random weights" check_program gpu-parity \
     "$work/tiny.safetensors"
+  begin "parity, random drafts" drafted check_program gpu-parity \
+    "$work/tiny.safetensors"
+  begin "parity, random drafts, overflow" drafted check_program gpu-parity \
+    "$work/overflow.safetensors" 12 40
   begin "parity, long texts" check_program gpu-parity \
     "$work/tiny.safetensors" 40 300
   begin "parity, our own model's widths" check_program gpu-parity \
@@ -369,9 +381,9 @@ check () {
   # racecheck needs more than 128 GB of host memory for graphs of many kernels:
   # it watches the kernels one by one, and what is left by the golden tensors.
   for tool in memcheck initcheck synccheck; do
-    begin "$tool, 400 windows" sanitize $tool gpu-parity \
+    begin "$tool, 400 windows" drafted sanitize $tool gpu-parity \
       "$work/tiny.safetensors" 400 2 1
-    begin "$tool, two windows" sanitize $tool gpu-parity \
+    begin "$tool, two windows" drafted sanitize $tool gpu-parity \
       "$work/tiny.safetensors" 2 3 2
     [ -z "$shared" ] ||
       begin "$tool, golden tensors" sanitize $tool gpu-golden "$model" "$work"

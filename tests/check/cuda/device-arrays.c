@@ -112,8 +112,6 @@ packed (
       .row_step = 1,
   };
 
-  if (!exact && layout == MT3_CUDA_PANELS)
-    pack.out.rows = device_bytes (2 * k * n);
   check_cuda (mt3_cuda_pack (&pack, NULL));
   return pack.out;
 }
@@ -135,9 +133,10 @@ activation_rows (const gfloat *a, gsize k, gsize n)
 }
 
 Mt3CudaPlanes
-weight_panels (gfloat *w, gsize k, gsize n, gboolean exact)
+decode_weights (
+    gfloat *w, gsize k, gsize n, gboolean exact, Mt3CudaLayout layout)
 {
-  const Mt3CudaPlanes out = packed (w, k, n, exact, MT3_CUDA_PANELS);
+  const Mt3CudaPlanes out = packed (w, k, n, exact, layout);
 
   for (gsize i = 0; i < k * n && !exact; i++)
     w[i] = mt3_half_to_float (mt3_float_to_half (w[i]));

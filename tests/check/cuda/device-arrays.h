@@ -38,8 +38,9 @@ gfloat *read_activations (Mt3CudaPlanes planes, gsize n);
 Mt3CudaPlanes weight_rows (const gfloat *w, gsize k, gsize n);
 Mt3CudaPlanes activation_rows (const gfloat *a, gsize k, gsize n);
 
-/* The columns of w [k, n] in panels; likewise rounds @w. */
-Mt3CudaPlanes weight_panels (gfloat *w, gsize k, gsize n, gboolean exact);
+/* The columns of w [k, n] for a decode step; likewise rounds @w. */
+Mt3CudaPlanes decode_weights (
+    gfloat *w, gsize k, gsize n, gboolean exact, Mt3CudaLayout layout);
 
 /* @n floats as a cache holds them; likewise rounds @values. */
 gpointer cache_values (gfloat *values, gsize n, gboolean exact);

@@ -17,7 +17,10 @@ FakeDevice fake_device;
  * what their self caches have: FakeText.fed of each position. */
 static GHashTable *contents, *caches;
 
-typedef enum { OP_COPY, OP_WAIT, OP_MEL, OP_SAMPLE } OpKind;
+/* The slots' flags, by the rows that are sampled. */
+static GHashTable *flags_of;
+
+typedef enum { OP_COPY, OP_WAIT, OP_MEL, OP_SAMPLE, OP_DRAFT } OpKind;
 
 typedef struct {
   OpKind kind;
@@ -28,6 +31,7 @@ typedef struct {
   guint64 until;
   Mt3CudaMel mel;
   Mt3CudaSample sample;
+  Mt3CudaDraft draft;
 } Op;
 
 /* @captured: what a capture has so far, or NULL. @n_run: operations that were
@@ -59,9 +63,11 @@ fake_device_reset (void)
 {
   g_clear_pointer (&contents, g_hash_table_unref);
   g_clear_pointer (&caches, g_hash_table_unref);
+  g_clear_pointer (&flags_of, g_hash_table_unref);
   g_clear_pointer (&streams, g_ptr_array_unref);
   contents = g_hash_table_new (NULL, NULL);
   caches = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  flags_of = g_hash_table_new (NULL, NULL);
   streams = g_ptr_array_new ();
   fake_device = (FakeDevice){.driver = 13000,
       .runtime = 13000,
@@ -222,12 +228,12 @@ text_of (
   return text;
 }
 
+/* What a place of a row makes of its text; @row: as it is there. */
 static void
-sample_row (const Mt3CudaSample *args, int i, const FakeText *text)
+record_place (const Mt3CudaSample *args, const Mt3CudaRow *row,
+    const FakeText *text, Mt3CudaRecord *record)
 {
   const gboolean drafts = args->out.lo == NULL;
-  Mt3CudaRow *row = &args->rows[i];
-  Mt3CudaRecord *record = &args->records[row->step++ * args->n_rows + i];
 
   record->flags = args->overflow[row->slot] && drafts ? MT3_CUDA_OVERFLOW : 0;
   if (drafts && slips (text) && fake_text_is_doubted (text))
@@ -235,12 +241,44 @@ sample_row (const Mt3CudaSample *args, int i, const FakeText *text)
   record->log_prob = fake_text_log_prob (text, drafts);
   fake_device.n_drafted += drafts ? 1 : 0;
   record->token = permitted_token (args, row, fake_text_token (text, drafts));
-  mt3_token_order_follow (&row->order, &row->state, record->token);
-  row->token = record->token;
+}
+
+static void
+follow (Mt3CudaRow *row, guint16 token)
+{
+  mt3_token_order_follow (&row->order, &row->state, token);
+  row->token = token;
   row->position++;
-  row->remaining = record->token == EOS || record->flags & MT3_CUDA_OVERFLOW
-                       ? 0
-                       : row->remaining - 1;
+  row->remaining--;
+}
+
+static gboolean
+ends (const Mt3CudaRecord *record)
+{
+  return record->token == EOS || record->flags & MT3_CUDA_OVERFLOW;
+}
+
+/* Each place is fed what its row would be if the drafts before were right. */
+static void
+sample_row (
+    const Mt3CudaSample *args, int i, const FakeText *before, FakeText *text)
+{
+  Mt3CudaRow *row = &args->rows[i], at = *row;
+  Mt3CudaRecord *records =
+      &args->records[(row->step * args->n_rows + i) * args->places];
+
+  for (int place = 0; place < args->places && at.remaining > 0; place++) {
+    *text = text_of (args, &at, before);
+    record_place (args, &at, text, &records[place]);
+    if (place + 1 < args->places)
+      follow (&at, (guint16) row->drafts[place]);
+  }
+  if (args->places > 1)
+    return;
+  follow (row, records->token);
+  row->step++;
+  if (ends (records))
+    row->remaining = 0;
 }
 
 static void
@@ -250,11 +288,82 @@ run_sample (const Mt3CudaSample *args)
       args->out.lo != NULL && args->n_rows % MT3_CUDA_BLOCK_ROWS == 0;
   FakeText text = {0};
 
+  g_hash_table_insert (flags_of, args->rows, (gpointer) args->overflow);
   for (int i = 0; args->logits != NULL && i < args->n_rows; i++)
-    if (args->rows[i].remaining > 0) {
-      text = text_of (args, &args->rows[i], verifies ? &text : NULL);
-      sample_row (args, i, &text);
-    }
+    if (args->rows[i].remaining > 0)
+      sample_row (args, i, verifies ? &text : NULL, &text);
+}
+
+static Mt3CudaRecord *
+records_of (const Mt3CudaDraft *args, int i, int step)
+{
+  return &args->records[(step * args->n_rows + i) * args->places];
+}
+
+/* Places count up to the first that was fed what had not come before it. */
+static void
+settle_row (const Mt3CudaDraft *args, int i)
+{
+  Mt3CudaRow *row = &args->rows[i];
+  Mt3CudaRecord *records = records_of (args, i, row->step);
+
+  row->n_right = 1;
+  while (row->n_right < MIN (args->places, row->remaining) &&
+         !ends (&records[row->n_right - 1]) &&
+         records[row->n_right - 1].token == row->drafts[row->n_right - 1])
+    row->n_right++;
+  for (int place = row->n_right; place < args->places; place++)
+    records[place].flags = MT3_CUDA_NONE;
+}
+
+static void
+advance_row (const Mt3CudaDraft *args, int i)
+{
+  Mt3CudaRow *row = &args->rows[i];
+  const Mt3CudaRecord *records = records_of (args, i, row->step++);
+
+  for (int place = 0; place < row->n_right; place++)
+    follow (row, records[place].token);
+  if (ends (&records[row->n_right - 1]))
+    row->remaining = 0;
+}
+
+/* Two drafts of three are what float16 would choose, if it may. */
+static void
+draft_row (const Mt3CudaDraft *args, int i)
+{
+  const Mt3CudaRow *row = &args->rows[i];
+  const int *flags = g_hash_table_lookup (flags_of, args->rows);
+  const gpointer flag = (gpointer) &flags[row->slot];
+  const guint32 *cache = g_hash_table_lookup (caches, flag);
+  FakeText text = {GPOINTER_TO_UINT (g_hash_table_lookup (contents, flag)),
+      row->position > 0 ? cache[row->position - 1] : 0, (guint) row->position};
+  guint16 token;
+
+  fake_text_feed (&text, (guint16) row->token);
+  for (int place = 1; place < args->place; place++)
+    fake_text_feed (&text, (guint16) row->drafts[place - 1]);
+  token = fake_text_token (&text, TRUE);
+  if (text.fed % 3 == 0)
+    token++;
+  args->rows[i].drafts[args->place - 1] = token;
+  records_of (args, i, row->step - 1)[args->place].flags |=
+      (uint16_t) (token << MT3_CUDA_FLAG_BITS);
+}
+
+static void
+run_draft (const Mt3CudaDraft *args)
+{
+  for (int i = 0; i < args->n_rows; i++) {
+    if (args->rows[i].remaining == 0)
+      continue;
+    if (args->place == 0)
+      settle_row (args, i);
+    if (args->place == 1)
+      advance_row (args, i);
+    if (args->place > 0 && args->rows[i].remaining > args->place)
+      draft_row (args, i);
+  }
 }
 
 static void
@@ -266,6 +375,8 @@ run_op (const Op *op)
     run_until (op->awaited, op->until);
   else if (op->kind == OP_MEL)
     run_mel (&op->mel);
+  else if (op->kind == OP_DRAFT)
+    run_draft (&op->draft);
   else
     run_sample (&op->sample);
 }
@@ -316,10 +427,10 @@ mt3_cuda_pack (const Mt3CudaPack *args, cudaStream_t stream)
   return outcome (cudaErrorLaunchFailure);
 }
 
-int
-mt3_cuda_reads_rows (void)
+Mt3CudaLayout
+mt3_cuda_decode_layout (int split)
 {
-  return TRUE;
+  return split ? MT3_CUDA_PANELS : MT3_CUDA_ROW_MAJOR;
 }
 
 cudaError_t
@@ -345,6 +456,12 @@ cudaError_t
 mt3_cuda_embed (const Mt3CudaEmbed *args, Mt3CudaLaunch launch)
 {
   return outcome (cudaErrorLaunchFailure);
+}
+
+cudaError_t
+mt3_cuda_draft (const Mt3CudaDraft *args, Mt3CudaLaunch launch)
+{
+  return add_op (launch.stream, &(Op){.kind = OP_DRAFT, .draft = *args});
 }
 
 cudaError_t

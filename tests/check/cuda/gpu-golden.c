@@ -206,7 +206,7 @@ check_logits (Test *test)
         g_error ("%s", error->message);
       check_cuda (cudaMemcpy (got + step * vocab, test->lane.logits,
           vocab * sizeof (gfloat), cudaMemcpyDeviceToHost));
-      token = mt3_cuda_lane_record (&test->lane, 0, 0)->token;
+      token = mt3_cuda_lane_records (&test->lane, 0, 0)->token;
     }
     compare (test, name, got, expected, n, TOLERANCE_LOGITS);
   }
@@ -218,10 +218,10 @@ with_engine (Test *test, Mt3CudaMethod method, void (*check) (Test *test))
 {
   g_autoptr (GError) error = NULL;
 
-  test->weights = mt3_cuda_weights_new (test->model, method, &error);
+  test->weights = mt3_cuda_weights_new (test->model, NULL, method, &error);
   if (test->weights == NULL ||
-      !mt3_cuda_slots_init (&test->slots, mt3_model_config (test->model),
-          method, N_WINDOWS, &error) ||
+      !mt3_cuda_slots_init (
+          &test->slots, test->weights, method, N_WINDOWS, &error) ||
       !mt3_cuda_prefill_init (&test->prefill, test->weights, &test->slots,
           N_WINDOWS, FALSE, &error))
     g_error ("%s", error->message);

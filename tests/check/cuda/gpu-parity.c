@@ -5,12 +5,14 @@
  * call, dependent launch (and with those the kernels' tiles). Every third
  * window may have some tokens only, and a model's texts keep their order. And
  * in exact precision they are the CPU engine's tokens. Runs on a machine with a
- * GPU, with any model that the CUDA engine takes. The first two ways share the
- * fewest kernels; one way alone is enough for a tool that watches every access.
+ * GPU, with any model that the CUDA engine takes, and its draft network if
+ * there is one (see draft-search.h). The first two ways share the fewest
+ * kernels; one way alone is enough for a tool that watches every access.
  *
  * usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS [N_WAYS]]]
  */
 #include "engine/cuda/cuda-backend.h"
+#include "engine/draft-search.h"
 #include "vocabulary/event-order.h"
 
 #include <math.h>
@@ -46,6 +48,7 @@ typedef struct {
 
 typedef struct {
   Mt3Model *model;
+  Mt3Draft *draft;
   Mt3Precision precision;
   gfloat temperature;
   guint n_windows, max_tokens, n_ways;
@@ -136,7 +139,10 @@ static Mt3Backend *
 open_backend (const Test *test, const Way *way)
 {
   const Mt3BackendOptions options = {
-      .precision = test->precision, .n_slots = way->n_slots};
+      .precision = test->precision,
+      .n_slots = way->n_slots,
+      .draft = test->draft,
+  };
   GError *error = NULL;
   Mt3Backend *backend;
 
@@ -360,6 +366,10 @@ main (int argc, char **argv)
   test.model = mt3_model_open (argv[1], &error);
   if (test.model == NULL)
     g_error ("%s", error->message);
+  test.draft = mt3_draft_search (test.model, &error);
+  if (error != NULL)
+    g_error ("%s", error->message);
+  printf ("%s draft network\n", test.draft != NULL ? "with a" : "without a");
   test.samples = g_new (gfloat *, test.n_windows);
   for (guint i = 0; i < test.n_windows; i++)
     test.samples[i] = make_window (mt3_model_config (test.model), i);
@@ -373,6 +383,7 @@ main (int argc, char **argv)
     g_free (test.samples[i]);
   g_free (test.samples);
   mt3_token_set_unref (test.allowed);
+  g_clear_pointer (&test.draft, mt3_draft_free);
   mt3_model_unref (test.model);
   return failed == 0 ? 0 : 1;
 }

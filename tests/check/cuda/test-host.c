@@ -18,15 +18,18 @@
 #define MAX_TOKENS 300 /* longer than all */
 #define FEW_TOKENS 32 /* some are longer */
 
-static gchar *folder, *model_file;
+static gchar *folder, *model_file, *draft_file;
 static Mt3Model *model;
+static Mt3Draft *draft;
 static Mt3TokenSet *even_tokens;
 
-/* How windows are run. */
+/* How windows are run.
+ * @drafts: with a draft network */
 typedef struct {
   guint n_slots;
   guint n_steps; /* a call; 0: the backend's wish */
   Mt3Precision precision;
+  gboolean drafts;
 } Way;
 
 static const Way ways[] = {
@@ -38,6 +41,11 @@ static const Way ways[] = {
     {40, 5, MT3_PRECISION_FAST},
     {40, 5, MT3_PRECISION_EXACT},
     {256, 0, MT3_PRECISION_EXACT},
+    {1, 0, MT3_PRECISION_FAST, TRUE},
+    {1, 3, MT3_PRECISION_EXACT, TRUE},
+    {40, 0, MT3_PRECISION_FAST, TRUE},
+    {40, 5, MT3_PRECISION_EXACT, TRUE},
+    {256, 0, MT3_PRECISION_FAST, TRUE},
 };
 
 static void
@@ -64,6 +72,11 @@ setup (void)
   g_assert_no_error (error);
   model = mt3_model_open (model_file, &error);
   g_assert_no_error (error);
+  draft_file = g_build_filename (folder, "draft.safetensors", NULL);
+  random_draft_write (model, draft_file, 2, &error);
+  g_assert_no_error (error);
+  draft = mt3_draft_open (draft_file, model, &error);
+  g_assert_no_error (error);
   even_tokens = mt3_token_set_new (config.vocab_size);
   mt3_token_set_add (even_tokens, MT3_TOKEN_EOS);
   for (guint token = 4; token < config.vocab_size; token += 2)
@@ -74,9 +87,12 @@ static void
 teardown (void)
 {
   mt3_token_set_unref (even_tokens);
+  mt3_draft_free (draft);
   mt3_model_unref (model);
+  g_remove (draft_file);
   g_remove (model_file);
   g_rmdir (folder);
+  g_free (draft_file);
   g_free (model_file);
   g_free (folder);
 }
@@ -85,7 +101,10 @@ static Mt3Backend *
 open_backend (const Way *way, GError **error)
 {
   const Mt3BackendOptions options = {
-      .precision = way->precision, .n_slots = way->n_slots};
+      .precision = way->precision,
+      .n_slots = way->n_slots,
+      .draft = way->drafts ? draft : NULL,
+  };
 
   return mt3_cuda_backend_open (model, &options, error);
 }
@@ -330,22 +349,22 @@ prefill_slots (
  * third one begins later, and would be done with its texts sooner. */
 START_TEST (test_the_lane_that_was_started_first_is_collected_first)
 {
-  const Way way = {48, 0, MT3_PRECISION_FAST};
+  const Way way = {96, 0, MT3_PRECISION_FAST};
   Mt3Backend *backend = open_backend (&way, NULL);
   const guint n_steps = backend->decode_steps;
-  guint finished[48], n;
+  guint finished[96], n;
 
   fake_device.patience = 1;
-  prefill_slots (backend, 0, 20, n_steps + 1, 2 * n_steps);
+  prefill_slots (backend, 0, 40, n_steps + 1, 2 * n_steps);
   for (guint i = 0; i < 2; i++) {
     ck_assert (backend->decode (backend, n_steps, finished, &n, NULL));
     ck_assert_uint_eq (n, 0);
   }
-  prefill_slots (backend, 20, 36, 1, n_steps);
+  prefill_slots (backend, 40, 72, 1, n_steps);
   ck_assert (backend->decode (backend, n_steps, finished, &n, NULL));
-  ck_assert_uint_eq (n, 10);
+  ck_assert_uint_eq (n, 20);
   for (guint i = 0; i < n; i++)
-    ck_assert_uint_lt (finished[i], 20);
+    ck_assert_uint_lt (finished[i], 40);
   backend->close (backend);
 }
 END_TEST

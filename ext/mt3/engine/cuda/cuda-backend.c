@@ -16,7 +16,7 @@
 /* Windows that a lane decodes while there are idle lanes: about there a step
  * starts to last longer for the number of its rows, and not only for its chain
  * of kernels. */
-#define LANE_WINDOWS 16
+#define LANE_WINDOWS 30
 
 #define MAX_LANES 8
 
@@ -83,8 +83,8 @@ collect_row (Mt3CudaBackend *self, const Mt3CudaLane *lane, guint row)
     return;
   }
   for (guint step = 0; step < lane->n_steps; step++)
-    if (mt3_cuda_window_append (
-            window, mt3_cuda_lane_record (lane, step, row))) {
+    if (mt3_cuda_window_append_step (window,
+            mt3_cuda_lane_records (lane, step, row), self->weights->n_places)) {
       window->lane = -1;
       host_row->remaining = 0;
       return;
@@ -640,10 +640,11 @@ open_all (
   if (!check_config (config, error) || !use_device (self, error) ||
       !describe (self, &dependent, error))
     return FALSE;
-  self->weights = mt3_cuda_weights_new (self->model, self->method, error);
+  self->weights =
+      mt3_cuda_weights_new (self->model, options->draft, self->method, error);
   if (self->weights == NULL ||
       !mt3_cuda_slots_init (
-          &self->slots, config, self->method, options->n_slots, error) ||
+          &self->slots, self->weights, self->method, options->n_slots, error) ||
       !mt3_cuda_prefill_init (&self->prefill, self->weights, &self->slots,
           MIN (PREFILL_BATCH, self->slots.n_slots), dependent, error) ||
       !open_lanes (self, dependent, error) ||

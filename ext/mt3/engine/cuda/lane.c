@@ -24,10 +24,17 @@ bucket_for (guint n_rows)
 
 /* ------------------------------------------------------------- a step */
 
-/* Kernels of a step in order; stops at the first that fails. */
+/* Kernels of a step in order; stops at the first that fails.
+ * @places: of each row
+ * @drafts: of the draft network
+ * @x, @planes, @squares: what the residual stream is */
 typedef struct {
   const Mt3CudaLane *lane;
-  guint n_rows;
+  guint n_rows, places;
+  gboolean drafts;
+  gfloat *x;
+  Mt3CudaPlanes planes;
+  gfloat *squares;
   Mt3CudaLaunch launch;
   cudaError_t result;
 } Step;
@@ -35,8 +42,10 @@ typedef struct {
 static void
 multiply (Step *step, Mt3CudaDecodeGemm gemm)
 {
-  gemm.n_rows = (int) step->n_rows;
+  gemm.n_rows = (int) (step->n_rows * step->places);
+  gemm.places = (int) step->places;
   gemm.rows = step->lane->rows;
+  gemm.drafts = step->drafts;
   if (step->result == cudaSuccess)
     step->result = mt3_cuda_decode_gemm (&gemm, step->launch);
   step->launch.dependent = step->lane->dependent;
@@ -56,10 +65,10 @@ add (Step *step, Mt3CudaPlanes a, Mt3CudaPlanes w, guint k, guint more)
                       .n = (int) (d + more),
                       .k = (int) k,
                       .epilogue = MT3_CUDA_DECODE_ADD,
-                      .x = lane->x,
+                      .x = step->x,
                       .x_width = (int) d,
-                      .out = lane->planes,
-                      .out_squares = lane->squares,
+                      .out = step->planes,
+                      .out_squares = step->squares,
                       .cross_query = more > 0 ? lane->cross_query : NULL,
                       .inner = (int) more,
                   });
@@ -71,9 +80,9 @@ normalised (
     const Step *step, Mt3CudaPlanes w, guint n, Mt3CudaDecodeEpilogue epilogue)
 {
   return (Mt3CudaDecodeGemm){
-      .a = step->lane->planes,
+      .a = step->planes,
       .w = w,
-      .squares = step->lane->squares,
+      .squares = step->squares,
       .n = (int) n,
       .k = (int) step->lane->weights->config.d_model,
       .epilogue = epilogue,
@@ -86,7 +95,9 @@ attend (Step *step, Mt3CudaDecodeAttention attention)
   const Mt3CudaLane *lane = step->lane;
 
   attention.n_rows = (int) step->n_rows;
+  attention.places = (int) step->places;
   attention.n_heads = (int) lane->weights->config.n_heads;
+  attention.n_slots = (int) lane->slots->n_slots;
   attention.rows = lane->rows;
   attention.out = lane->attended;
   if (step->result == cudaSuccess)
@@ -134,7 +145,7 @@ cross_attention (Step *step, guint layer)
 
   attend (step, (Mt3CudaDecodeAttention){
                     .q = lane->cross_query,
-                    .squares = lane->squares,
+                    .squares = step->squares,
                     .d_model = (int) config->d_model,
                     .cache = (guint8 *) slots->cross +
                              (gsize) layer * 2 * inner * config->window_frames *
@@ -147,20 +158,40 @@ cross_attention (Step *step, guint layer)
 }
 
 static void
-feed_forward (Step *step, guint layer)
+feed_forward (Step *step, Mt3CudaPlanes up, Mt3CudaPlanes down)
 {
   const Mt3CudaLane *lane = step->lane;
-  const Mt3CudaDecoderLayer *w = &lane->weights->decoder[layer];
   const guint ff = lane->weights->config.decoder_d_ff;
-  Mt3CudaDecodeGemm gemm =
-      normalised (step, w->up, 2 * ff, MT3_CUDA_DECODE_GATED);
+  Mt3CudaDecodeGemm gemm = normalised (step, up, 2 * ff, MT3_CUDA_DECODE_GATED);
 
   gemm.out = lane->gated;
   multiply (step, gemm);
-  add (step, lane->gated, w->down, ff, 0);
+  add (step, lane->gated, down, ff, 0);
 }
 
-/* @logits: %NULL makes the embedding of the rows' tokens only. */
+static void
+decoder_layer (Step *step, guint layer)
+{
+  const Mt3CudaDecoderLayer *w = &step->lane->weights->decoder[layer];
+
+  self_attention (step, layer);
+  cross_attention (step, layer);
+  feed_forward (step, w->up, w->down);
+}
+
+static void
+find_logits (Step *step, Mt3CudaPlanes w)
+{
+  const Mt3CudaLane *lane = step->lane;
+  const guint vocab = lane->weights->config.vocab_size;
+  Mt3CudaDecodeGemm gemm = normalised (step, w, vocab, MT3_CUDA_DECODE_STORE);
+
+  gemm.y = lane->logits;
+  gemm.y_stride = (int) vocab;
+  multiply (step, gemm);
+}
+
+/* @logits: %NULL makes the embedding of the rows' tokens and drafts only. */
 static void
 sample (Step *step, const gfloat *logits)
 {
@@ -170,6 +201,7 @@ sample (Step *step, const gfloat *logits)
       .vocab = (int) lane->weights->config.vocab_size,
       .rows = lane->rows,
       .n_rows = (int) step->n_rows,
+      .places = (int) step->places,
       .records = lane->records,
       .embedding = lane->weights->embedding,
       .positions = lane->weights->positions,
@@ -187,29 +219,130 @@ sample (Step *step, const gfloat *logits)
   step->launch.dependent = lane->dependent;
 }
 
+/* ------------------------------------------------------------- drafts */
+
+/* See Mt3CudaDraft. */
+static void
+choose_draft (Step *pass, guint place)
+{
+  const Mt3CudaLane *lane = pass->lane;
+  const Mt3CudaWeights *w = lane->weights;
+  const Mt3CudaDraft args = {
+      .logits = lane->logits,
+      .vocab = (int) w->config.vocab_size,
+      .rows = lane->rows,
+      .n_rows = (int) pass->n_rows,
+      .places = (int) w->n_places,
+      .place = (int) place,
+      .records = lane->records,
+      .embedding = w->embedding,
+      .positions = w->positions,
+      .d_model = (int) w->config.d_model,
+      .ordered = w->config.ordered_events,
+      .x = lane->x,
+      .out = lane->planes,
+      .out_squares = lane->squares,
+      .pass = lane->draft_planes[0],
+      .pass_squares = lane->draft_squares[0],
+      .state = lane->draft_planes[1],
+      .state_squares = lane->draft_squares[1],
+      .draft_embedding = w->draft.embedding,
+      .draft_x = lane->draft_x,
+  };
+
+  if (pass->result == cudaSuccess)
+    pass->result = mt3_cuda_draft (&args, pass->launch);
+  pass->launch.dependent = lane->dependent;
+}
+
+/* Starts a pass: from a state, through @w_state. As in a step, what comes
+ * behind this product reads ahead what was written before it. */
+static void
+take_state (Step *pass, Mt3CudaPlanes state, const gfloat *squares,
+    Mt3CudaPlanes w_state)
+{
+  const guint d = pass->lane->weights->config.d_model;
+
+  pass->launch.early = FALSE;
+  multiply (pass, (Mt3CudaDecodeGemm){
+                      .a = state,
+                      .w = w_state,
+                      .squares = squares,
+                      .n = (int) d,
+                      .k = (int) d,
+                      .epilogue = MT3_CUDA_DECODE_ADD,
+                      .x = pass->x,
+                      .x_width = (int) d,
+                      .out = pass->planes,
+                      .out_squares = pass->squares,
+                  });
+}
+
+/* A pass of one place a row, from the state of the one before. */
+static void
+run_own_pass (Step *pass, guint place)
+{
+  const Mt3CudaLane *lane = pass->lane;
+  const Mt3CudaDraftNetwork *w = &lane->weights->draft;
+  const guint from = 1 - place % 2;
+
+  pass->places = 1;
+  pass->planes = lane->draft_planes[1 - from];
+  pass->squares = lane->draft_squares[1 - from];
+  take_state (
+      pass, lane->draft_planes[from], lane->draft_squares[from], w->own_state);
+  feed_forward (pass, w->own_up, w->own_down);
+  find_logits (pass, w->logits);
+  choose_draft (pass, place);
+}
+
+/* Behind a step: the rows advance, and have drafts for the next one. */
+static void
+draft (Step *step)
+{
+  const Mt3CudaLane *lane = step->lane;
+  const Mt3CudaWeights *w = lane->weights;
+  Step pass = *step;
+
+  pass.drafts = TRUE;
+  pass.x = lane->draft_x;
+  pass.planes = lane->draft_planes[0];
+  pass.squares = lane->draft_squares[0];
+  choose_draft (&pass, 0);
+  take_state (&pass, lane->planes, lane->squares, w->draft.state);
+  decoder_layer (&pass, w->config.decoder_layers);
+  find_logits (&pass, w->draft.logits);
+  choose_draft (&pass, 1);
+  for (guint place = 2; place < w->n_places; place++)
+    run_own_pass (&pass, place);
+  step->launch = pass.launch;
+  step->result = pass.result;
+}
+
 static cudaError_t
 enqueue_steps (const Mt3CudaLane *self, guint n_rows, guint n_steps)
 {
-  const Mt3Config *config = &self->weights->config;
-  /* What the first kernel waits for is a copy, not a kernel. */
-  Step step = {self, n_rows, {.stream = self->stream}, cudaSuccess};
+  const Mt3CudaWeights *w = self->weights;
+  Step step = {
+      .lane = self,
+      .n_rows = n_rows,
+      .places = w->n_places,
+      .x = self->x,
+      .planes = self->planes,
+      .squares = self->squares,
+      /* What the first kernel waits for is a copy, not a kernel. */
+      .launch = {.stream = self->stream},
+  };
 
   sample (&step, NULL);
   while (n_steps-- > 0) {
-    Mt3CudaDecodeGemm gemm;
-
     step.launch.early = FALSE;
-    for (guint layer = 0; layer < config->decoder_layers; layer++) {
-      self_attention (&step, layer);
-      cross_attention (&step, layer);
-      feed_forward (&step, layer);
-    }
-    gemm = normalised (&step, self->weights->logits, config->vocab_size,
-        MT3_CUDA_DECODE_STORE);
-    gemm.y = self->logits;
-    gemm.y_stride = (int) config->vocab_size;
-    multiply (&step, gemm);
+    for (guint layer = 0; layer < w->config.decoder_layers; layer++)
+      decoder_layer (&step, layer);
+    find_logits (&step, w->logits);
     sample (&step, self->logits);
+    if (step.places > 1)
+      draft (&step);
   }
   return step.result;
 }
@@ -255,18 +388,21 @@ build_graphs (Mt3CudaLane *self, GError **error)
 
 /* ---------------------------------------------------------- life, runs */
 
+/* A matrix of a row for each place. */
 static gpointer
 take (Mt3CudaLane *self, gsize row_bytes, GError **error)
 {
-  return mt3_cuda_memory_device (
-      &self->memory, self->capacity * row_bytes, "the decoder", error);
+  return mt3_cuda_memory_device (&self->memory,
+      self->capacity * self->weights->n_places * row_bytes, "the decoder",
+      error);
 }
 
 static gboolean
 take_planes (
     Mt3CudaLane *self, guint width, Mt3CudaPlanes *planes, GError **error)
 {
-  return mt3_cuda_memory_planes (&self->memory, (gsize) self->capacity * width,
+  return mt3_cuda_memory_planes (&self->memory,
+      (gsize) self->capacity * self->weights->n_places * width,
       self->weights->split, planes, "the decoder", error);
 }
 
@@ -278,9 +414,30 @@ take_host (Mt3CudaLane *self, GError **error)
   if (self->host_rows == NULL)
     return FALSE;
   self->host_records = mt3_cuda_memory_host (&self->memory,
-      (gsize) MT3_CUDA_RUN_STEPS * self->capacity * sizeof (Mt3CudaRecord),
+      (gsize) MT3_CUDA_RUN_STEPS * self->capacity * self->weights->n_places *
+          sizeof (Mt3CudaRecord),
       "records", error);
   return self->host_records != NULL;
+}
+
+static gboolean
+take_drafts (Mt3CudaLane *self, GError **error)
+{
+  const gsize width = self->weights->config.d_model;
+
+  if (self->weights->n_places == 1)
+    return TRUE;
+  self->draft_x = take (self, width * sizeof (gfloat), error);
+  if (self->draft_x == NULL)
+    return FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS (self->draft_planes); i++) {
+    self->draft_squares[i] =
+        take (self, width / MT3_CUDA_DECODE_SQUARES * sizeof (gfloat), error);
+    if (self->draft_squares[i] == NULL ||
+        !take_planes (self, (guint) width, &self->draft_planes[i], error))
+      return FALSE;
+  }
+  return TRUE;
 }
 
 static gboolean
@@ -316,7 +473,7 @@ take_all (Mt3CudaLane *self, GError **error)
          take_planes (
              self, mt3_config_inner (config), &self->attended, error) &&
          take_planes (self, config->decoder_d_ff, &self->gated, error) &&
-         take_host (self, error);
+         take_drafts (self, error) && take_host (self, error);
 }
 
 static gboolean
@@ -397,7 +554,8 @@ static gboolean
 start_part (Mt3CudaLane *self, guint n_steps, GError **error)
 {
   const guint part = (self->oldest + self->n_parts) % MT3_CUDA_RUN_PARTS;
-  const gsize first = (gsize) self->n_started * self->bucket;
+  const gsize width = (gsize) self->bucket * self->weights->n_places;
+  const gsize first = self->n_started * width;
 
   if (!mt3_cuda_check (
           enqueue_part (self, n_steps), "start decode steps", error) ||
@@ -408,8 +566,8 @@ start_part (Mt3CudaLane *self, guint n_steps, GError **error)
           "start decode steps", error) ||
       !mt3_cuda_check (
           cudaMemcpyAsync (self->host_records + first, self->records + first,
-              (gsize) n_steps * self->bucket * sizeof (Mt3CudaRecord),
-              cudaMemcpyDeviceToHost, self->copies),
+              n_steps * width * sizeof (Mt3CudaRecord), cudaMemcpyDeviceToHost,
+              self->copies),
           "copy tokens from the device", error) ||
       !mt3_cuda_check (cudaEventRecord (self->done[part], self->copies),
           "copy tokens from the device", error))

@@ -33,7 +33,7 @@ G_BEGIN_DECLS
  *   its lanes began first
  * @n_rows: rows of the run in flight
  * @host_rows: [capacity] filled by the caller before mt3_cuda_lane_start()
- * @host_records: [step][bucket] valid after mt3_cuda_lane_wait()
+ * @host_records: [step][bucket][n_places] valid after mt3_cuda_lane_wait()
  * @bucket: rows that the run in flight was padded to
  * @n_started: steps of the run that were started
  * @first, @n_steps: which of them mt3_cuda_lane_wait() waited for
@@ -61,6 +61,8 @@ typedef struct {
   Mt3CudaRecord *records;
   gfloat *x, *squares, *query, *cross_query, *logits;
   Mt3CudaPlanes planes, attended, gated;
+  gfloat *draft_x, *draft_squares[2]; /* the draft network's, if there is one */
+  Mt3CudaPlanes draft_planes[2];
 } Mt3CudaLane;
 
 /* @dependent: use programmatic dependent launch. Builds all graphs. */
@@ -85,11 +87,14 @@ gboolean mt3_cuda_lane_is_done (const Mt3CudaLane *self);
 /* Blocks until the oldest part in flight has ended. */
 gboolean mt3_cuda_lane_wait (Mt3CudaLane *self, GError **error);
 
-/* What row @row made in step @step of the part that was waited for. */
+/* What row @row made in step @step of the part that was waited for: a record of
+ * each place. */
 static inline const Mt3CudaRecord *
-mt3_cuda_lane_record (const Mt3CudaLane *self, guint step, guint row)
+mt3_cuda_lane_records (const Mt3CudaLane *self, guint step, guint row)
 {
-  return &self->host_records[(gsize) (self->first + step) * self->bucket + row];
+  return &self->host_records[((gsize) (self->first + step) * self->bucket +
+                                 row) *
+                             self->weights->n_places];
 }
 
 G_END_DECLS

@@ -84,7 +84,6 @@ mt3_cuda_memory_planes (Mt3CudaMemory *self, gsize elements, gboolean split,
   if (planes->hi == NULL)
     return FALSE;
   planes->lo = NULL;
-  planes->rows = NULL;
   if (split)
     planes->lo = mt3_cuda_memory_device (self, elements * 2, what, error);
   return !split || planes->lo != NULL;

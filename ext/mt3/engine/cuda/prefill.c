@@ -211,7 +211,7 @@ compute (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
 {
   const Mt3CudaWeights *w = self->weights;
   const Mt3Config *config = &w->config;
-  const guint cross = config->decoder_layers * 2 * mt3_config_inner (config);
+  const guint cross = self->weights->n_layers * 2 * mt3_config_inner (config);
   cudaError_t result = front_end (self, stage, n_windows);
 
   if (result == cudaSuccess)

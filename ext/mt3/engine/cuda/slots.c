@@ -48,17 +48,17 @@ choose_n_slots (
 }
 
 gboolean
-mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3Config *config,
+mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3CudaWeights *weights,
     Mt3CudaMethod method, guint n_slots, GError **error)
 {
-  const gsize width =
-      (gsize) config->decoder_layers * 2 * mt3_config_inner (config);
+  const Mt3Config *config = &weights->config;
+  const gsize width = 2 * mt3_config_inner (config);
 
   self->element =
       method == MT3_CUDA_STEPS_EXACTLY ? sizeof (gfloat) : sizeof (guint16);
   self->verifies = method == MT3_CUDA_VERIFIES;
-  self->cross_slot = width * config->window_frames;
-  self->self_slot = width * config->max_tokens;
+  self->cross_slot = weights->n_layers * width * config->window_frames;
+  self->self_slot = weights->n_layers * width * config->max_tokens;
   if (!choose_n_slots (self, config, n_slots, error))
     return FALSE;
   self->cross = mt3_cuda_memory_device (&self->memory,

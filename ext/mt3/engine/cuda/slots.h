@@ -42,7 +42,7 @@ mt3_cuda_allowed_words (const Mt3Config *config)
 
 /* Takes device memory for @n_slots, or for as many as is sensible when it is
  * 0. Too many fail with an error that says how many would fit. */
-gboolean mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3Config *config,
+gboolean mt3_cuda_slots_init (Mt3CudaSlots *self, const Mt3CudaWeights *weights,
     Mt3CudaMethod method, guint n_slots, GError **error);
 
 G_END_DECLS

@@ -175,6 +175,7 @@ sample (Batch *batch)
       .vocab = (int) config->vocab_size,
       .rows = v->rows,
       .n_rows = (int) (batch->n_blocks * BLOCK_ROWS),
+      .places = 1,
       .records = v->records,
       .embedding = v->weights->embedding,
       .positions = v->weights->positions,

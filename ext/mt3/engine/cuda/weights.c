@@ -3,10 +3,15 @@
 
 #include "engine/cuda/tables.h"
 
+/* Tokens that a step is given where there is a draft network: of 2 to 4 the
+ * fastest. */
+#define PLACES MT3_CUDA_MOST_PLACES
+
 /* On the way from the model to the device, one tensor at a time. */
 typedef struct {
   Mt3CudaWeights *weights;
   const Mt3Model *model;
+  const Mt3Draft *draft;
   Mt3CudaMemory scratch;
   gfloat *host;
   gfloat *device;
@@ -109,15 +114,8 @@ static gboolean
 take (
     Loader *self, gsize rows, gsize columns, Mt3CudaPlanes *out, GError **error)
 {
-  if (!mt3_cuda_memory_planes (&self->weights->memory, rows * columns,
-          self->split, out, "the model's weights", error))
-    return FALSE;
-  /* The decoder's in float16 also for products of many rows. */
-  if (self->split || self->layout != MT3_CUDA_PANELS || !mt3_cuda_reads_rows ())
-    return TRUE;
-  out->rows = mt3_cuda_memory_device (&self->weights->memory,
-      rows * columns * sizeof (guint16), "the model's weights", error);
-  return out->rows != NULL;
+  return mt3_cuda_memory_planes (&self->weights->memory, rows * columns,
+      self->split, out, "the model's weights", error);
 }
 
 /* A matrix alone. */
@@ -129,73 +127,84 @@ load (Loader *self, const Mt3Tensor *tensor, gboolean scaled,
          pack (self, tensor, scaled, *out, 0, 1, error);
 }
 
-/* Query, key and value of "<stack>/layers_<layer>/<attention>", stacked, and
- * room for @more rows. */
+/* Query, key and value, stacked, and room for @more rows. */
 static gboolean
-load_qkv (Loader *self, const gchar *stack, guint layer, const gchar *attention,
-    guint more, Mt3CudaPlanes *out, GError **error)
+load_qkv (Loader *self, const Mt3Tensor *const tensors[3], guint more,
+    Mt3CudaPlanes *out, GError **error)
 {
-  static const gchar *const names[] = {"query", "key", "value"};
   const guint inner = mt3_config_inner (&self->weights->config);
 
   if (!take (self, 3 * inner + more, self->weights->config.d_model, out, error))
     return FALSE;
-  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
-    if (!pack (self,
-            mt3_model_tensor (self->model, "%s/layers_%u/%s/%s/kernel", stack,
-                layer, attention, names[i]),
-            TRUE, *out, i * inner, 1, error))
+  for (guint i = 0; i < 3; i++)
+    if (!pack (self, tensors[i], TRUE, *out, i * inner, 1, error))
       return FALSE;
   return TRUE;
 }
 
 /* The feed-forward part of a layer, with the norm before it. */
 static gboolean
-load_mlp (Loader *self, const gchar *stack, guint layer, Mt3CudaPlanes *up,
+load_unit (Loader *self, const Mt3Tensor *scale, const Mt3Tensor *gate,
+    const Mt3Tensor *linear, const Mt3Tensor *out, Mt3CudaPlanes *up,
     Mt3CudaPlanes *down, GError **error)
 {
-  const Mt3Tensor *gate = mt3_model_tensor (
-      self->model, "%s/layers_%u/mlp/wi_0/kernel", stack, layer);
-  const Mt3Tensor *linear = mt3_model_tensor (
-      self->model, "%s/layers_%u/mlp/wi_1/kernel", stack, layer);
-
-  return set_scale (self,
-             mt3_model_tensor (self->model,
-                 "%s/layers_%u/pre_mlp_layer_norm/scale", stack, layer),
-             error) &&
+  return set_scale (self, scale, error) &&
          take (self, 2 * gate->shape[1], gate->shape[0], up, error) &&
          pack (self, gate, TRUE, *up, 0, 2, error) &&
          pack (self, linear, TRUE, *up, 1, 2, error) &&
-         load (self,
-             mt3_model_tensor (
-                 self->model, "%s/layers_%u/mlp/wo/kernel", stack, layer),
-             FALSE, down, error);
+         load (self, out, FALSE, down, error);
+}
+
+static const Mt3Tensor *
+encoder_tensor (const Loader *self, guint layer, const gchar *name)
+{
+  return mt3_model_tensor (self->model, "encoder/layers_%u/%s", layer, name);
 }
 
 static gboolean
 load_encoder_layer (Loader *self, guint layer, GError **error)
 {
+  const Mt3Tensor *const qkv[] = {
+      encoder_tensor (self, layer, "attention/query/kernel"),
+      encoder_tensor (self, layer, "attention/key/kernel"),
+      encoder_tensor (self, layer, "attention/value/kernel")};
   Mt3CudaEncoderLayer *out = &self->weights->encoder[layer];
 
   return set_scale (self,
-             mt3_model_tensor (self->model,
-                 "encoder/layers_%u/pre_attention_layer_norm/scale", layer),
+             encoder_tensor (self, layer, "pre_attention_layer_norm/scale"),
              error) &&
-         load_qkv (self, "encoder", layer, "attention", 0, &out->qkv, error) &&
-         load (self,
-             mt3_model_tensor (
-                 self->model, "encoder/layers_%u/attention/out/kernel", layer),
+         load_qkv (self, qkv, 0, &out->qkv, error) &&
+         load (self, encoder_tensor (self, layer, "attention/out/kernel"),
              FALSE, &out->out, error) &&
-         load_mlp (self, "encoder", layer, &out->up, &out->down, error);
+         load_unit (self,
+             encoder_tensor (self, layer, "pre_mlp_layer_norm/scale"),
+             encoder_tensor (self, layer, "mlp/wi_0/kernel"),
+             encoder_tensor (self, layer, "mlp/wi_1/kernel"),
+             encoder_tensor (self, layer, "mlp/wo/kernel"), &out->up,
+             &out->down, error);
+}
+
+/* Of a layer of the decoder, or of the draft network's, which follows them. */
+static const Mt3Tensor *
+layer_tensor (const Loader *self, guint layer, const gchar *format, ...)
+{
+  g_autofree gchar *name = NULL;
+  va_list args;
+
+  va_start (args, format);
+  name = g_strdup_vprintf (format, args);
+  va_end (args);
+  return layer < self->weights->config.decoder_layers
+             ? mt3_model_tensor (
+                   self->model, "decoder/layers_%u/%s", layer, name)
+             : mt3_draft_tensor (self->draft, name);
 }
 
 /* What comes next lies behind this norm of the decoder's. */
 static gboolean
 set_layer_scale (Loader *self, const gchar *norm, guint layer, GError **error)
 {
-  return set_scale (self,
-      mt3_model_tensor (self->model, "decoder/layers_%u/%s/scale", layer, norm),
-      error);
+  return set_scale (self, layer_tensor (self, layer, "%s/scale", norm), error);
 }
 
 /* A matrix of an attention of the decoder. */
@@ -203,10 +212,33 @@ static gboolean
 load_matrix (Loader *self, guint layer, const gchar *name, gboolean scaled,
     Mt3CudaPlanes *out, GError **error)
 {
-  return load (self,
-      mt3_model_tensor (
-          self->model, "decoder/layers_%u/%s/kernel", layer, name),
-      scaled, out, error);
+  return load (
+      self, layer_tensor (self, layer, "%s/kernel", name), scaled, out, error);
+}
+
+static gboolean
+load_self_qkv (
+    Loader *self, guint layer, guint more, Mt3CudaPlanes *out, GError **error)
+{
+  const Mt3Tensor *const qkv[] = {
+      layer_tensor (self, layer, "self_attention/query/kernel"),
+      layer_tensor (self, layer, "self_attention/key/kernel"),
+      layer_tensor (self, layer, "self_attention/value/kernel")};
+
+  return set_layer_scale (
+             self, "pre_self_attention_layer_norm", layer, error) &&
+         load_qkv (self, qkv, more, out, error);
+}
+
+static gboolean
+load_layer_unit (Loader *self, guint layer, Mt3CudaPlanes *up,
+    Mt3CudaPlanes *down, GError **error)
+{
+  return load_unit (self,
+      layer_tensor (self, layer, "pre_mlp_layer_norm/scale"),
+      layer_tensor (self, layer, "mlp/wi_0/kernel"),
+      layer_tensor (self, layer, "mlp/wi_1/kernel"),
+      layer_tensor (self, layer, "mlp/wo/kernel"), up, down, error);
 }
 
 /* Self-attention with its norm, and the two parts of the cross-attention's
@@ -216,16 +248,13 @@ load_attention (Loader *self, guint layer, GError **error)
 {
   const gsize d = self->weights->config.d_model;
   const guint inner = mt3_config_inner (&self->weights->config);
-  const Mt3Tensor *out = mt3_model_tensor (
-      self->model, "decoder/layers_%u/self_attention/out/kernel", layer);
-  const Mt3Tensor *query = mt3_model_tensor (self->model,
-      "decoder/layers_%u/encoder_decoder_attention/query/kernel", layer);
+  const Mt3Tensor *out =
+      layer_tensor (self, layer, "self_attention/out/kernel");
+  const Mt3Tensor *query =
+      layer_tensor (self, layer, "encoder_decoder_attention/query/kernel");
   Mt3CudaDecoderLayer *w = &self->weights->decoder[layer];
 
-  return set_layer_scale (
-             self, "pre_self_attention_layer_norm", layer, error) &&
-         load_qkv (
-             self, "decoder", layer, "self_attention", inner, &w->qkv, error) &&
+  return load_self_qkv (self, layer, inner, &w->qkv, error) &&
          take (self, d + inner, inner, &w->self_out, error) &&
          pack (self, out, FALSE, w->self_out, 0, 1, error) &&
          set_layer_scale (
@@ -249,7 +278,7 @@ load_decoder_layer (Loader *self, guint layer, GError **error)
   return load_attention (self, layer, error) &&
          load_matrix (self, layer, "encoder_decoder_attention/out", FALSE,
              &out->cross_out, error) &&
-         load_mlp (self, "decoder", layer, &out->up, &out->down, error);
+         load_layer_unit (self, layer, &out->up, &out->down, error);
 }
 
 /* Keys and values of all layers as one matrix behind the encoder's norm. */
@@ -264,13 +293,12 @@ load_cross_kv (Loader *self, GError **error)
   if (!set_scale (self,
           mt3_model_tensor (self->model, "encoder/encoder_norm/scale"),
           error) ||
-      !take (self, (gsize) config->decoder_layers * 2 * inner, config->d_model,
+      !take (self, (gsize) self->weights->n_layers * 2 * inner, config->d_model,
           out, error))
     return FALSE;
-  for (guint i = 0; i < 2 * config->decoder_layers; i++)
+  for (guint i = 0; i < 2 * self->weights->n_layers; i++)
     if (!pack (self,
-            mt3_model_tensor (self->model,
-                "decoder/layers_%u/encoder_decoder_attention/%s/kernel", i / 2,
+            layer_tensor (self, i / 2, "encoder_decoder_attention/%s/kernel",
                 names[i % 2]),
             TRUE, *out, i * inner, 1, error))
       return FALSE;
@@ -346,14 +374,14 @@ load_decoder (Loader *self, GError **error)
       mt3_model_tensor (self->model, "decoder/token_embedder/embedding");
 
   self->split = weights->split;
-  self->layout = MT3_CUDA_PANELS;
+  self->layout = mt3_cuda_decode_layout (self->split);
   weights->embedding = mt3_cuda_memory_device (&weights->memory,
       mt3_tensor_n_elements (embedding) * sizeof (gfloat),
       "the token embedding", error);
   if (weights->embedding == NULL ||
       !upload (self, embedding, weights->embedding, error))
     return FALSE;
-  for (guint i = 0; i < weights->config.decoder_layers; i++)
+  for (guint i = 0; i < weights->n_layers; i++)
     if (!load_decoder_layer (self, i, error))
       return FALSE;
   return set_scale (self,
@@ -364,15 +392,49 @@ load_decoder (Loader *self, GError **error)
              TRUE, &weights->logits, error);
 }
 
+/* A matrix of the draft network's, with the norm before it. */
+static gboolean
+load_draft_matrix (Loader *self, const gchar *norm, const gchar *matrix,
+    Mt3CudaPlanes *out, GError **error)
+{
+  return set_scale (self, mt3_draft_tensor (self->draft, norm), error) &&
+         load (self, mt3_draft_tensor (self->draft, matrix), TRUE, out, error);
+}
+
+/* But for its layer, which is the decoder's last. */
+static gboolean
+load_draft (Loader *self, GError **error)
+{
+  Mt3CudaWeights *weights = self->weights;
+  Mt3CudaDraftNetwork *out = &weights->draft;
+  const Mt3Tensor *embedding =
+      mt3_draft_tensor (self->draft, "token_embedder/embedding");
+
+  out->embedding = mt3_cuda_memory_device (&weights->memory,
+      mt3_tensor_n_elements (embedding) * sizeof (gfloat),
+      "the draft network's token embedding", error);
+  return out->embedding != NULL &&
+         upload (self, embedding, out->embedding, error) &&
+         load_draft_matrix (self, "pre_state_layer_norm/scale", "state/kernel",
+             &out->state, error) &&
+         load_draft_matrix (self, "pre_own_state_layer_norm/scale",
+             "own_state/kernel", &out->own_state, error) &&
+         load_unit (self,
+             mt3_draft_tensor (self->draft, "pre_own_mlp_layer_norm/scale"),
+             mt3_draft_tensor (self->draft, "own_mlp/wi_0/kernel"),
+             mt3_draft_tensor (self->draft, "own_mlp/wi_1/kernel"),
+             mt3_draft_tensor (self->draft, "own_mlp/wo/kernel"), &out->own_up,
+             &out->own_down, error) &&
+         load_draft_matrix (self, "decoder_norm/scale", "logits_dense/kernel",
+             &out->logits, error);
+}
+
 static gboolean
 load_verifier_layer (Loader *self, guint layer, GError **error)
 {
   Mt3CudaVerifierLayer *out = &self->weights->verifier[layer];
 
-  return set_layer_scale (
-             self, "pre_self_attention_layer_norm", layer, error) &&
-         load_qkv (
-             self, "decoder", layer, "self_attention", 0, &out->qkv, error) &&
+  return load_self_qkv (self, layer, 0, &out->qkv, error) &&
          load_matrix (
              self, layer, "self_attention/out", FALSE, &out->self_out, error) &&
          set_layer_scale (
@@ -381,7 +443,7 @@ load_verifier_layer (Loader *self, guint layer, GError **error)
              &out->cross_query, error) &&
          load_matrix (self, layer, "encoder_decoder_attention/out", FALSE,
              &out->cross_out, error) &&
-         load_mlp (self, "decoder", layer, &out->up, &out->down, error);
+         load_layer_unit (self, layer, &out->up, &out->down, error);
 }
 
 static gboolean
@@ -411,12 +473,22 @@ load_all (Loader *self, Mt3CudaMethod method, GError **error)
 {
   return loader_init (self, error) && load_tables (self->weights, error) &&
          load_encoder (self, error) && load_decoder (self, error) &&
+         (self->draft == NULL || load_draft (self, error)) &&
          (method != MT3_CUDA_VERIFIES || load_verifier (self, error));
 }
 
+/* Where a step of several tokens is hardly longer than one of one: by the
+ * products for compute capability 9.0, in float16. */
+static gboolean
+drafts_pay (Mt3CudaMethod method)
+{
+  return method != MT3_CUDA_STEPS_EXACTLY &&
+         mt3_cuda_decode_layout (FALSE) == MT3_CUDA_ROW_MAJOR;
+}
+
 Mt3CudaWeights *
-mt3_cuda_weights_new (
-    const Mt3Model *model, Mt3CudaMethod method, GError **error)
+mt3_cuda_weights_new (const Mt3Model *model, const Mt3Draft *draft,
+    Mt3CudaMethod method, GError **error)
 {
   g_autoptr (Mt3CudaWeights) self = g_new0 (Mt3CudaWeights, 1);
   Loader loader = {.weights = self, .model = model};
@@ -424,8 +496,12 @@ mt3_cuda_weights_new (
 
   self->config = *mt3_model_config (model);
   self->split = method == MT3_CUDA_STEPS_EXACTLY;
+  if (drafts_pay (method))
+    loader.draft = draft;
+  self->n_places = loader.draft != NULL ? PLACES : 1;
+  self->n_layers = self->config.decoder_layers + (loader.draft != NULL ? 1 : 0);
   self->encoder = g_new0 (Mt3CudaEncoderLayer, self->config.encoder_layers);
-  self->decoder = g_new0 (Mt3CudaDecoderLayer, self->config.decoder_layers);
+  self->decoder = g_new0 (Mt3CudaDecoderLayer, self->n_layers);
   self->verifier = g_new0 (Mt3CudaVerifierLayer, self->config.decoder_layers);
   ok = load_all (&loader, method, error);
   mt3_cuda_memory_clear (&loader.scratch);

@@ -5,13 +5,13 @@
  */
 #pragma once
 
-#include "checkpoint/model.h"
+#include "checkpoint/draft.h"
 #include "engine/cuda/memory.h"
 
 G_BEGIN_DECLS
 
-/* All matrices are [out, in], the decoder's in panels; `up` has the gate and
- * the linear part of the gated unit by turns. */
+/* All matrices are [out, in], the decoder's as mt3_cuda_decode_layout() says;
+ * `up` has the gate and the linear part of the gated unit by turns. */
 typedef struct {
   Mt3CudaPlanes qkv, out, up, down;
 } Mt3CudaEncoderLayer;
@@ -27,6 +27,13 @@ typedef struct {
   Mt3CudaPlanes qkv, self_out, cross_query, cross_out, up, down;
 } Mt3CudaVerifierLayer;
 
+/* But for its layer. @own_up, @own_down: behind @own_state, in its place.
+ * @embedding: [vocab, d_model] float32 */
+typedef struct {
+  Mt3CudaPlanes state, own_state, own_up, own_down, logits;
+  gfloat *embedding;
+} Mt3CudaDraftNetwork;
+
 /* How an engine comes to its tokens. */
 typedef enum {
   MT3_CUDA_DRAFTS, /* step by step in float16 */
@@ -40,7 +47,9 @@ typedef enum {
  *   always is
  * @verifier: [decoder_layers], and @verifier_logits; only where texts are
  *   verified
- * @cross_kv: keys and values of all decoder layers, [layer][key, value]
+ * @cross_kv: keys and values of all @n_layers, [layer][key, value]
+ * @decoder: [n_layers]: the decoder's, and the draft network's behind them
+ * @n_places: tokens that a step is given: more than one with a draft network
  * @embedding: [vocab, d_model] float32
  * @positions: [n_positions, d_model] float32
  * @hann, @twiddle, @mel_start, @mel_offset, @mel_weight: as Mt3CudaMel
@@ -48,12 +57,14 @@ typedef enum {
 typedef struct {
   Mt3Config config;
   gboolean split;
+  guint n_places, n_layers;
   Mt3CudaMemory memory;
   Mt3CudaPlanes projection;
   Mt3CudaEncoderLayer *encoder;
   Mt3CudaPlanes cross_kv;
   Mt3CudaDecoderLayer *decoder;
   Mt3CudaPlanes logits;
+  Mt3CudaDraftNetwork draft;
   Mt3CudaVerifierLayer *verifier;
   Mt3CudaPlanes verifier_logits;
   gfloat *embedding;
@@ -62,9 +73,10 @@ typedef struct {
   gint *mel_start, *mel_offset;
 } Mt3CudaWeights;
 
-/* Loads onto the current device; blocks until everything is there. */
-Mt3CudaWeights *mt3_cuda_weights_new (
-    const Mt3Model *model, Mt3CudaMethod method, GError **error);
+/* Loads onto the current device; blocks until everything is there.
+ * @draft: or %NULL; left out where it would not pay */
+Mt3CudaWeights *mt3_cuda_weights_new (const Mt3Model *model,
+    const Mt3Draft *draft, Mt3CudaMethod method, GError **error);
 void mt3_cuda_weights_free (Mt3CudaWeights *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3CudaWeights, mt3_cuda_weights_free)
 

@@ -38,6 +38,8 @@ mt3_cuda_window_fill_row (const Mt3CudaWindow *self, Mt3CudaRow *row)
       .order = self->decoding.order,
       .state = self->order,
   };
+  for (guint i = 0; i < G_N_ELEMENTS (row->drafts); i++)
+    row->drafts[i] = self->drafts[i];
 }
 
 static void
@@ -55,8 +57,9 @@ is_over (const Mt3CudaWindow *self)
          self->n_tokens == self->decoding.max_tokens;
 }
 
-gboolean
-mt3_cuda_window_append (Mt3CudaWindow *self, const Mt3CudaRecord *record)
+/* Takes over a token; returns whether the text has ended. */
+static gboolean
+append (Mt3CudaWindow *self, const Mt3CudaRecord *record)
 {
   self->overflow = (record->flags & MT3_CUDA_OVERFLOW) != 0;
   self->ended = !self->overflow && record->token == MT3_TOKEN_EOS;
@@ -71,6 +74,18 @@ mt3_cuda_window_append (Mt3CudaWindow *self, const Mt3CudaRecord *record)
                     ? MT3_CUDA_WINDOW_DRAFTED
                     : MT3_CUDA_WINDOW_FINISHED;
   return TRUE;
+}
+
+gboolean
+mt3_cuda_window_append_step (
+    Mt3CudaWindow *self, const Mt3CudaRecord *records, guint n_places)
+{
+  for (guint i = 0; i < n_places && !(records[i].flags & MT3_CUDA_NONE); i++)
+    if (append (self, &records[i]))
+      return TRUE;
+  for (guint i = 1; i < n_places; i++)
+    self->drafts[i - 1] = (guint16) (records[i].flags >> MT3_CUDA_FLAG_BITS);
+  return FALSE;
 }
 
 /* ------------------------------------------------------- verification */

@@ -26,6 +26,7 @@ typedef enum {
  * @lane: that decodes it just now, or -1
  * @overflow: a value left float16's range
  * @order: of the text so far
+ * @drafts: what a draft network expects behind it; any tokens may be
  * @tokens, @log_probs: [max_tokens], not owned
  * @verifying: the batch of texts under way has its own
  * @verified: so many tokens were found right
@@ -48,6 +49,7 @@ typedef struct {
   gfloat *log_probs;
   guint n_tokens;
   Mt3TokenState order;
+  guint16 drafts[MT3_CUDA_MOST_PLACES - 1];
   gboolean ended;
   gboolean overflow;
   gboolean rerun_exact;
@@ -66,9 +68,10 @@ void mt3_cuda_window_start (
 /* The row that makes the text's next token. */
 void mt3_cuda_window_fill_row (const Mt3CudaWindow *self, Mt3CudaRow *row);
 
-/* Takes over what a step made; returns whether the text has ended. */
-gboolean mt3_cuda_window_append (
-    Mt3CudaWindow *self, const Mt3CudaRecord *record);
+/* Takes over what a step made of a row, a record of each place; returns whether
+ * the text has ended. */
+gboolean mt3_cuda_window_append_step (
+    Mt3CudaWindow *self, const Mt3CudaRecord *records, guint n_places);
 
 /* Rows that the text has to verify: all of it once it has ended; with @doubts
  * before, where it may have left the right way. 0 while the verifier has it. */
