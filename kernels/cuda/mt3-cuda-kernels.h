@@ -331,7 +331,7 @@ typedef enum {
  * Mt3CudaDecodeGemm:
  *
  * The matrix products of a decode step; k a multiple of 64, n of 32. The
- * weights are in panels.
+ * weights are as mt3_cuda_decode_layout() says, or for the kernel of @tile.
  *
  * The query of cross-attention has no product of its own. It is linear in x
  * but for the norm's factor, and x is the sum of what self-attention read and
