@@ -10,15 +10,9 @@
  */
 #pragma once
 
-#include "device.cuh"
+#include "decode-block.cuh"
 
-#define ATTENTION_THREADS 256
-#define ATTENTION_WARPS (ATTENTION_THREADS / 32)
 #define GROUPS (ATTENTION_THREADS / 8)
-#define DIM MT3_CUDA_HEAD_DIM
-/* Numbers of partial squares that the kernel of many rows has room for. */
-#define ATTENTION_SQUARES 64
-#define MINUS_INFINITY -1e30f /* finite: no NaN from a group without keys */
 
 /* v = by, if wanted. What the compiler makes of "if (u == n) v[u] = by" for all
  * u is an index, and memory. */
@@ -92,17 +86,6 @@ template <> struct Vector8<true> {
 
 /* Keys that a group takes at once: their scores' largest is found first. */
 template <bool EXACT> constexpr int batch_keys = EXACT ? 4 : 8;
-
-/* As __expf(), but what is no normal number becomes 0. */
-static __device__ __forceinline__ float
-fast_exp (float x)
-{
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;"
-      : "=f"(y)
-      : "f"(__fmul_rn (x, 1.4426950408889634f)));
-  return y;
-}
 
 /* Softmax-weighted sum of values so far. */
 struct Partial {
@@ -202,7 +185,7 @@ join_warps (AttentionShared &shared, const Partial &partial)
       shared.sum[warp] = partial.sum;
     }
   }
-  asm volatile("bar.sync 1, %0;" ::"n"(ATTENTION_THREADS) : "memory");
+  attention_sync ();
   if (warp > 0)
     return make_float2 (0.0f, 0.0f);
 

@@ -11,7 +11,7 @@
  * ring of stages allows, a piece a stage; eight warps compute.
  */
 #include "decode-places.cuh"
-#include "hopper.cuh"
+#include "decode-pieces.cuh"
 #include "tensor-map.cuh"
 
 /* @boxes: the cache as a matrix, whose rows are keys and values, that comes
@@ -65,20 +65,7 @@ struct Shared {
   AttentionShared attention[2];
 };
 
-/* @bytes: a multiple of 16. Caches leave L2 first, as in load_once(). */
-static __device__ __forceinline__ void
-copy_bulk (void *to, const void *from, uint32_t bytes, uint64_t *barrier)
-{
-  asm volatile("{ .reg .b64 policy;\n"
-               "createpolicy.fractional.L2::evict_first.b64 policy, 1.0;\n"
-               "cp.async.bulk.shared::cluster.global.mbarrier"
-               "::complete_tx::bytes.L2::cache_hint "
-               "[%0], [%1], %2, [%3], policy; }" ::"r"(shared_address (to)),
-               "l"(from), "r"(bytes), "r"(shared_address (barrier))
-               : "memory");
-}
-
-/* Of a matrix; the same. */
+/* Of a matrix, as copy_bulk(). */
 static __device__ __forceinline__ void
 copy_box (void *to, const CUtensorMap *map, int row, uint64_t *barrier)
 {
@@ -93,17 +80,6 @@ copy_box (void *to, const CUtensorMap *map, int row, uint64_t *barrier)
 }
 
 /* -------------------------------------------------------- what is asked */
-
-/* The row and head that the block takes in a round: those of a round lie side
- * by side, and every other round is taken backwards, for the rows are sorted by
- * length. */
-static __device__ __forceinline__ int
-item_of (int round)
-{
-  const int block = round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
-
-  return round * gridDim.x + block;
-}
 
 /* An item without its pieces; length 0 where there is nothing to do. */
 static __device__ __forceinline__ Task
@@ -139,25 +115,6 @@ task_of_lane (const Task &task, int lane)
   other.length = __shfl_sync (0xffffffffu, task.length, lane);
   other.settled = __shfl_sync (0xffffffffu, task.settled, lane);
   return other;
-}
-
-static __device__ __forceinline__ int
-pieces_of (int length)
-{
-  return 2 * ((length + PIECE - 1) / PIECE);
-}
-
-/* Makes an item one of its pieces: all keys of a stretch, then its values. */
-static __device__ __forceinline__ void
-choose_piece (Task &task, int piece)
-{
-  constexpr int in_stretch = STRETCH / PIECE;
-  const int key0 = piece / (2 * in_stretch) * STRETCH;
-  const int there = (min (STRETCH, task.length - key0) + PIECE - 1) / PIECE;
-  const int i = piece % (2 * in_stretch);
-
-  task.kv = i >= there;
-  task.first = key0 + (i - task.kv * there) * PIECE;
 }
 
 /* Of all places. */
@@ -275,10 +232,10 @@ struct Producer {
   {
     const int lane = threadIdx.x % 32;
 
-    for (int piece = 0; piece < pieces_of (item.length); piece++, n++) {
+    for (int piece = 0; piece < pieces_of<PIECE> (item.length); piece++, n++) {
       Task task = item;
       task.turn = turn;
-      choose_piece (task, piece / 32 * 32 + lane);
+      choose_piece<PIECE, STRETCH / PIECE> (task, piece / 32 * 32 + lane);
       if (n == STAGES)
         begin ();
       if (lane == piece % 32)

@@ -13,38 +13,21 @@
  *   next.
  * - Values: a word has two neighbouring dimensions of one value, and is taken
  *   for two terms: row 2 p has the key's weight in the first and 0 in the
- * second, row 2 p + 1 the other way round, rows 8 further what float16 leaves
- * of it. So lane l needs the weights that it has, and gets every second
- * dimension.
+ *   second, row 2 p + 1 the other way round, rows 8 further what float16 leaves
+ *   of it. So lane l needs the weights that it has, and gets every second
+ *   dimension.
  */
 #pragma once
 
-#include "device.cuh"
+#include "decode-block.cuh"
 
-#define ATTENTION_THREADS 256
-#define ATTENTION_WARPS (ATTENTION_THREADS / 32)
-#define DIM MT3_CUDA_HEAD_DIM
 #define PIECE 128 /* keys */
 #define STRETCH 256 /* keys whose largest score is found first */
 #define TILE 8 /* keys */
 #define TILES (PIECE / ATTENTION_WARPS / TILE) /* of a warp, in a piece */
-/* Numbers of partial squares that the kernels have room for. */
-#define ATTENTION_SQUARES 64
-#define MINUS_INFINITY -1e30f /* finite: no NaN from a warp without keys */
 /* Of queries in float16; as activation_scale() it moves its range to 4 million.
  */
 #define QUERY_SCALE (1.0f / 64)
-
-/* As __expf(), but what is no normal number becomes 0. */
-static __device__ __forceinline__ float
-fast_exp (float x)
-{
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;"
-      : "=f"(y)
-      : "f"(__fmul_rn (x, 1.4426950408889634f)));
-  return y;
-}
 
 /* The place whose scores and results the lane has. */
 static __device__ __forceinline__ int
@@ -212,13 +195,6 @@ leave_partial (AttentionShared &shared, const Partial &partial)
     shared.max[warp][own_place ()] = partial.max;
     shared.sum[warp][own_place ()] = sum;
   }
-}
-
-/* The threads that compute. */
-static __device__ __forceinline__ void
-attention_sync ()
-{
-  asm volatile("bar.sync 1, %0;" ::"n"(ATTENTION_THREADS) : "memory");
 }
 
 /* Joins what all warps left of a place: each lane of a warp gets two of 64
