@@ -55,7 +55,9 @@ struct Task {
 
 /* What there are two of is taken by turns: one is read while one is written. A
  * turn's queries come again when a piece of the next item has been taken, and
- * so all that needed them is done. */
+ * so all that needed them is done: with more stages they would come sooner. */
+static_assert (STAGES == 2, "queries are overwritten while they are read");
+
 struct Shared {
   Stage stages[STAGES];
   Queries queries[2];
