@@ -11,7 +11,8 @@
 # MODEL is MT3 as mt3-model converts it. SHARED_DIR has the reference's tensors
 # and the recordings; without it nothing is measured. OUT_DIR keeps figures,
 # MIDI files and what each check printed. --figures leaves the checks out,
-# --checks the figures.
+# --checks the figures. The environment variable DRAFT names a draft network for
+# MT3 (docs/models.md); without it MT3 runs by itself.
 #
 # Where Meson is, BUILD_DIR is built first. Elsewhere it may come from another
 # machine with the same processor: `gpu.sh --pack BUILD_DIR OUT_DIR` collects
@@ -97,10 +98,13 @@ if [ -d "$build/plugins" ]; then
 fi
 unset GST_PLUGIN_PATH GST_PLUGIN_PATH_1_0 # mt3-bench-element has the element
 export GST_REGISTRY=$work/registry
-# Where the draft network is found that comes along.
+# Where a draft network is found by the model that it is for.
 export XDG_DATA_HOME=$work/data
 mkdir -p "$XDG_DATA_HOME/gst-mt3"
-ln -s "$root/ext/mt3/data/gst-mt3/draft.safetensors" "$XDG_DATA_HOME/gst-mt3"
+if [ -n "${DRAFT:-}" ]; then
+  ln -s "$(realpath "$DRAFT")" "$XDG_DATA_HOME/gst-mt3/draft.safetensors" ||
+    exit 1
+fi
 export GST_MT3_MODULE_DIR=$build/ext/mt3/engine/cuda
 
 # ---------------------------------------------------------------- steps
