@@ -83,7 +83,7 @@ class Draft(DecoderLayer):
         memory = self.encoder_decoder_attention.keys_and_values(encoded)
         length = tokens.shape[1]
         followed = F.pad(tokens, (0, depths))
-        states, _ = self(self.enter(0, 0, states, tokens), memory)
+        states = self(self.enter(0, 0, states, tokens), memory)
         yield self.choose(states)
         for depth in range(1, depths):
             states = self.go_on(

@@ -141,6 +141,31 @@ class EncoderLayer(nn.Module):
         return x + self.mlp(self.pre_mlp_layer_norm(x))
 
 
+class Past:
+    """A layer's keys and values of the tokens before, in memory that grows by
+    many tokens at a time: none copies all those before it."""
+    PIECE = 64
+
+    def __init__(self, memory):
+        """memory: any keys and values of the layer, for the shapes."""
+        self.both = [x[:, :, :0] for x in memory]
+        self.length = 0
+
+    def add(self, new):
+        """Those of all tokens, with the new ones."""
+        end = self.length + new[0].shape[2]
+        if end > self.both[0].shape[2]:
+            more = -(-end // self.PIECE) * self.PIECE - self.both[0].shape[2]
+            self.both = [F.pad(x, (0, 0, 0, more)) for x in self.both]
+        for kept, x in zip(self.both, new):
+            kept[:, :, self.length:end] = x
+        self.length = end
+        return [x[:, :, :end] for x in self.both]
+
+    def keep(self, rows):
+        self.both = [x[rows] for x in self.both]
+
+
 class DecoderLayer(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -152,16 +177,16 @@ class DecoderLayer(nn.Module):
         self.mlp = Mlp(config.d_model, config.decoder_d_ff)
 
     def forward(self, x, memory, past=None):
-        """memory: the encoder's keys and values for this layer. past: those
-        of the tokens before, or None when x is the whole sequence."""
+        """memory: the encoder's keys and values for this layer. past: a Past
+        that x goes on from, or None when x is the whole sequence."""
         y = self.pre_self_attention_layer_norm(x)
         own = self.self_attention.keys_and_values(y)
         if past is not None:
-            own = tuple(torch.cat(pair, 2) for pair in zip(past, own))
+            own = past.add(own)
         x = x + self.self_attention(y, *own, causal=past is None)
         y = self.pre_cross_attention_layer_norm(x)
         x = x + self.encoder_decoder_attention(y, *memory)
-        return x + self.mlp(self.pre_mlp_layer_norm(x)), own
+        return x + self.mlp(self.pre_mlp_layer_norm(x))
 
 
 class Encoder(nn.Module):
@@ -195,14 +220,11 @@ class Decoder(nn.Module):
                 for layer in self.layers]
 
     def states(self, tokens, positions, memory, past=None):
-        """The residual stream behind the last layer, and each layer's keys and
-        values."""
+        """The residual stream behind the last layer. past: of each layer."""
         x = (self.token_embedder(tokens) + positions).to(memory[0][0].dtype)
-        kept = []
         for i, layer in enumerate(self.layers):
-            x, own = layer(x, memory[i], past[i] if past else None)
-            kept.append(own)
-        return x, kept
+            x = layer(x, memory[i], past[i] if past else None)
+        return x
 
     def choose(self, states):
         """Their logits."""
@@ -249,7 +271,7 @@ class Mt3(nn.Module):
         inputs = targets if inputs is None else inputs
         tokens = F.pad(inputs[:, :-1], (1, 0), value=START)
         return self.decoder.states(tokens, self.positions[:tokens.shape[1]],
-                                   self.decoder.memory(encoded))[0]
+                                   self.decoder.memory(encoded))
 
     def logits(self, encoded, targets, inputs=None):
         """[batch, length, vocabulary], as states()."""
@@ -272,12 +294,11 @@ class Mt3(nn.Module):
         token = torch.full((n, 1), START, device=device)
         going = torch.arange(n, device=device)
         written = torch.full((n, max_tokens), END, device=device)
-        past = [(k[:, :, :0], v[:, :, :0]) for k, v in memory]
+        past = [Past(layer) for layer in memory]
         texts = native.Texts(self.config, n) \
             if self.config.ordered_events else None
         for i in range(max_tokens):
-            x, past = self.decoder.states(
-                token, self.positions[i], memory, past)
+            x = self.decoder.states(token, self.positions[i], memory, past)
             logits = self.decoder.choose(x)[:, -1]
             if texts:
                 permitted = torch.from_numpy(texts.permitted())
@@ -299,9 +320,9 @@ class Mt3(nn.Module):
                 if texts:
                     texts.keep(kept.cpu())
                 # Layer by layer, so that they are not there twice.
-                for layers in memory, past:
-                    for layer, (k, v) in enumerate(layers):
-                        layers[layer] = k[kept], v[kept]
+                for layer, (k, v) in enumerate(memory):
+                    memory[layer] = k[kept], v[kept]
+                    past[layer].keep(kept)
         # A text of which others are not done goes on behind its end.
         ended = (written == END).cumsum(1) > 0
         return written.masked_fill_(ended, END)[:, :i + 1]

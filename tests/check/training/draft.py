@@ -81,8 +81,8 @@ def draft_for_real(draft, window, n_drafts):
     steps = known = 1
     while known < length:
         guessed = []
-        x, _ = draft(draft.enter(0, 0, window.states[:, :known],
-                                 window.tokens[:, :known]), memory)
+        x = draft(draft.enter(0, 0, window.states[:, :known],
+                              window.tokens[:, :known]), memory)
         while True:
             x = x[:, -1:]
             guessed.append(int(draft.choose(x).argmax(-1)))
