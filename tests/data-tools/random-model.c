@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "random-model.h"
 #include "checkpoint/config-json.h"
+#include "checkpoint/draft.h"
 #include "checkpoint/names.h"
 #include "checkpoint/safetensors-writer.h"
 #include "checkpoint/schema.h"
@@ -154,11 +155,9 @@ random_draft_new (const Mt3Model *model, guint64 seed)
   const Mt3Config *config = mt3_model_config (model);
   g_autoptr (GArray) schema = mt3_draft_schema_new (config);
   RandomModel *draft = new_from_schema (config, schema, seed, FALSE);
-  gfloat *scale = own (draft, g_new (gfloat, config->d_model));
 
-  mt3_tensor_read_block (mt3_model_tensor (model, "decoder/decoder_norm/scale"),
-      0, 1, 0, config->d_model, scale);
-  g_array_index (draft->tensors, Mt3Tensor, 0).data = scale;
+  g_hash_table_insert (draft->metadata, g_strdup (MT3_DRAFT_MODEL_KEY),
+      mt3_draft_model_digest (model));
   return draft;
 }
 

@@ -34,8 +34,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (RandomModel, random_model_free)
 gboolean random_model_write (const RandomModel *model, const gchar *path,
     Mt3DType dtype, GError **error);
 
-/* A draft network for @model, its MT3_DRAFT_MODEL_SCALE first; @config is that
- * of @model. */
+/* A draft network for @model; @config is that of @model. */
 RandomModel *random_draft_new (const Mt3Model *model, guint64 seed);
 
 /* Writes one in float16. */

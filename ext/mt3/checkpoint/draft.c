@@ -43,23 +43,20 @@ find_entry (const Mt3Archive *archive, const gchar *name)
   return NULL;
 }
 
-/* A model keeps its scales in float32 or float16, whoever wrote its file. */
-static gboolean
-equal_in_float16 (const Mt3Tensor *a, const Mt3Tensor *b)
+gchar *
+mt3_draft_model_digest (const Mt3Model *model)
 {
-  const gsize n = mt3_tensor_n_elements (a);
-  g_autofree gfloat *x = NULL, *y = NULL;
+  const Mt3Tensor *scale =
+      mt3_model_tensor (model, "decoder/decoder_norm/scale");
+  const gsize n = mt3_tensor_n_elements (scale);
+  g_autofree gfloat *values = g_new (gfloat, n);
+  g_autofree guint16 *halves = g_new (guint16, n);
 
-  if (a->n_dims != 1 || b->n_dims != 1 || mt3_tensor_n_elements (b) != n)
-    return FALSE;
-  x = g_new (gfloat, n);
-  y = g_new (gfloat, n);
-  mt3_tensor_read_block (a, 0, 1, 0, n, x);
-  mt3_tensor_read_block (b, 0, 1, 0, n, y);
+  mt3_tensor_read_block (scale, 0, 1, 0, n, values);
   for (gsize i = 0; i < n; i++)
-    if (mt3_float_to_half (x[i]) != mt3_float_to_half (y[i]))
-      return FALSE;
-  return TRUE;
+    halves[i] = GUINT16_TO_LE (mt3_float_to_half (values[i]));
+  return g_compute_checksum_for_data (
+      G_CHECKSUM_SHA256, (const guchar *) halves, n * sizeof *halves);
 }
 
 /* Comes before the shapes: those of a draft network for another model differ,
@@ -67,15 +64,15 @@ equal_in_float16 (const Mt3Tensor *a, const Mt3Tensor *b)
 static gboolean
 check_suits (const Mt3Archive *archive, const Mt3Model *model, GError **error)
 {
-  const Mt3ArchiveEntry *scale = find_entry (archive, MT3_DRAFT_MODEL_SCALE);
+  const gchar *made_for =
+      g_hash_table_lookup (archive->metadata, MT3_DRAFT_MODEL_KEY);
+  g_autofree gchar *digest = mt3_draft_model_digest (model);
 
-  if (scale == NULL)
+  if (made_for == NULL)
     return model_error (archive, error,
-        "not a draft network: tensor %s: expected one, found none",
-        MT3_DRAFT_MODEL_SCALE);
-  if (scale->readable &&
-      !equal_in_float16 (&scale->tensor,
-          mt3_model_tensor (model, "decoder/decoder_norm/scale")))
+        "not a draft network: metadata %s: expected a digest, found none",
+        MT3_DRAFT_MODEL_KEY);
+  if (!g_str_equal (made_for, digest))
     return model_error (archive, error,
         "a draft network for another model than %s", mt3_model_path (model));
   return TRUE;
@@ -197,5 +194,5 @@ mt3_draft_tensor (const Mt3Draft *draft, const gchar *name)
 gboolean
 mt3_draft_is_likely (const Mt3Archive *archive)
 {
-  return find_entry (archive, MT3_DRAFT_MODEL_SCALE) != NULL;
+  return g_hash_table_contains (archive->metadata, MT3_DRAFT_MODEL_KEY);
 }

@@ -33,7 +33,15 @@
 
 G_BEGIN_DECLS
 
+/* The metadata that says which model it is for: mt3_draft_model_digest(). */
+#define MT3_DRAFT_MODEL_KEY "mt3.model"
+
 typedef struct _Mt3Draft Mt3Draft;
+
+/* SHA-256, in hexadecimal, of the scale of the decoder's last norm in float16,
+ * little endian: the same in any format that keeps as many bits. Free with
+ * g_free(). */
+gchar *mt3_draft_model_digest (const Mt3Model *model);
 
 /**
  * mt3_draft_open:
@@ -41,11 +49,9 @@ typedef struct _Mt3Draft Mt3Draft;
  *   F16 or BF16
  * @model: the model that it should be for
  *
- * The file holds the scale of its model's last norm in float16, so that it
- * knows the model in any format that keeps as many bits of it. Checks that, and
- * every name, shape, dtype and value. The file is memory-mapped: its tensors
- * are views into the page cache. Safe to call from any thread; may block on
- * disk.
+ * Checks that it is for the model, and every name, shape, dtype and value. The
+ * file is memory-mapped: its tensors are views into the page cache. Safe to
+ * call from any thread; may block on disk.
  *
  * Returns: (transfer full): the network, or %NULL with an #MT3_ERROR that names
  *   the file and the tensor, what was expected and what was found;
@@ -67,7 +73,7 @@ const gchar *mt3_draft_path (const Mt3Draft *draft);
  * name of the schema: the draft was validated. */
 const Mt3Tensor *mt3_draft_tensor (const Mt3Draft *draft, const gchar *name);
 
-/* Whether a file is a draft network, for any model, by its names. */
+/* Whether a file is a draft network, for any model, by its metadata. */
 gboolean mt3_draft_is_likely (const Mt3Archive *archive);
 
 G_END_DECLS

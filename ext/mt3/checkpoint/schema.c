@@ -54,7 +54,6 @@ static const Row decoder_end[] = {
 
 /* A draft network is a layer of a decoder's form between tensors of its own. */
 static const Row draft_start[] = {
-    {MT3_DRAFT_MODEL_SCALE, MODEL, NONE},
     {"token_embedder/embedding", VOCAB, MODEL},
     {"pre_state_layer_norm/scale", MODEL, NONE},
     {"state/kernel", MODEL, MODEL},

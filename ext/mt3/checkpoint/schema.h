@@ -24,11 +24,7 @@ typedef struct {
  * output. Returns: (transfer full): array of #Mt3SchemaTensor */
 GArray *mt3_schema_new (const Mt3Config *config);
 
-/* A vector of a draft network: its model's last norm, which it is known by. */
-#define MT3_DRAFT_MODEL_SCALE "model/decoder_norm/scale"
-
-/* Likewise of a draft network for a model of this configuration, beginning with
- * MT3_DRAFT_MODEL_SCALE. */
+/* Likewise of a draft network for a model of this configuration. */
 GArray *mt3_draft_schema_new (const Mt3Config *config);
 
 G_END_DECLS

@@ -5,7 +5,8 @@ arXiv:2211.17192). It goes by the state of the decoder that the last token came
 of, as EAGLE does (Li et al., 2024, arXiv:2401.15077). checkpoint/draft.h has the
 arithmetic; the product reads the file through it.
 """
-import numpy as np
+import hashlib
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,8 +16,8 @@ from model import DecoderLayer, Mlp, Norm, linear, sinusoids
 
 # How many drafts a step may have: what is trained for and scored.
 DEPTHS = 3
-# What the file says which model it is for: the scale of its last norm.
-MODEL_NORM = 'model/decoder_norm/scale'
+# The metadata that says which model it is for.
+MODEL_KEY = 'mt3.model'
 # Of a state, as training starts: with its norm, 0.4 of MT3's embeddings.
 FIRST_SHARE = 0.5
 
@@ -91,20 +92,22 @@ class Draft(DecoderLayer):
             yield self.choose(states)
 
 
-def _model_norm(model):
-    return model.decoder.decoder_norm.scale.detach().cpu().numpy().astype('<f2')
+def _digest(model):
+    """As mt3_draft_model_digest()."""
+    scale = model.decoder.decoder_norm.scale.detach().cpu().numpy()
+    return hashlib.sha256(scale.astype('<f2').tobytes()).hexdigest()
 
 
 def save(path, draft, model, metadata):
     """Writes what mt3_draft_open() reads. metadata: strings."""
-    tensors = weights.to_tensors(draft.state_dict(), draft.config)
-    weights.write(path, {**tensors, MODEL_NORM: _model_norm(model)}, metadata)
+    weights.write(path, weights.to_tensors(draft.state_dict(), draft.config),
+                  {**metadata, MODEL_KEY: _digest(model)})
 
 
 def load(path, model, device='cpu'):
     """The model's draft network, to run or to train further."""
-    tensors, _ = weights.read(path)
-    if not np.array_equal(tensors.get(MODEL_NORM), _model_norm(model)):
+    tensors, metadata = weights.read(path)
+    if metadata.get(MODEL_KEY) != _digest(model):
         raise SystemExit(f'{path} was made for another model')
     draft = Draft(model.config)
     weights.from_tensors(draft, tensors, model.config)
