@@ -57,7 +57,7 @@ class Trainer:
         self.draft = draft_model.Draft(self.model.config)
         if options.init:
             self.draft = draft_model.load(options.init, self.model)
-        else:
+        elif options.from_model:
             self.draft.start_as(self.model.decoder)
         self.draft.to(self.device)
         # Float16 writes the texts that float32 writes, but for one token in
@@ -218,7 +218,11 @@ def parse_options():
     parser.add_argument('--minutes', type=float, default=10,
                         help='from the start of this call')
     parser.add_argument('--steps', type=int, help='instead of --minutes')
-    parser.add_argument('--init', help='a draft network to start from')
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument('--init', help='a draft network to start from')
+    start.add_argument('--from-model', action='store_true', help=(
+        "start from the model's last layer, embeddings and logits, and be\n"
+        "under the model's licence; else from random weights"))
     parser.add_argument('--batch', type=int, default=4096,
                         help='windows that the model writes at a time')
     parser.add_argument('--longest', type=int, default=512,

@@ -213,19 +213,22 @@ class Draft(unittest.TestCase):
         with self.assertRaises(SystemExit):
             draft_model.load(path, other)
 
-    def test_3_training_lowers_the_loss(self):
+    def train(self, out, *options):
         subprocess.run(
             [sys.executable, SOURCE / 'train-draft.py', '--model',
              self.work / 'model.safetensors', '--corpus',
              self.work / 'corpus.npz', '--bank', self.work / 'bank', '--out',
-             self.work / 'run', '--clips', self.work / 'clips', '--steps',
-             '40', '--batch', '24', '--pool', '32', '--longest', str(LONGEST),
-             '--tokens', '256', '--rate', '1e-2', '--threads', '1', '--device',
-             'cpu', '--log-seconds', '0'],
+             self.work / out, '--batch', '24', '--pool', '32', '--longest',
+             str(LONGEST), '--tokens', '256', '--threads', '1', '--device',
+             'cpu', '--log-seconds', '0', *options],
             check=True, capture_output=True, text=True)
+
+    def test_3_training_lowers_the_loss(self):
+        self.train('run', '--clips', self.work / 'clips', '--steps', '100',
+                   '--passes', '10', '--rate', '1e-2')
         rows = [json.loads(row) for row in
                 (self.work / 'run/log.jsonl').read_text().splitlines()]
-        self.assertEqual(rows[-1]['step'], 40)
+        self.assertEqual(rows[-1]['step'], 100)
         self.assertGreater(rows[-1]['windows'], rows[0]['windows'])
         for first, last in zip(rows[0]['loss'], rows[-1]['loss']):
             self.assertLess(last, first - 0.5)
@@ -250,7 +253,23 @@ class Draft(unittest.TestCase):
                 saved += length - steps
         self.assertGreater(saved, 0)
 
-    def test_5_rounds_and_acceptance_of_a_known_text(self):
+    def test_5_training_starts_at_random_or_from_what_is_named(self):
+        def start(*options):
+            self.train('start', '--steps', '1', '--rate', '0', *options)
+            return weights.read(self.work / 'start/draft.safetensors')[0]
+
+        model = weights.read(self.work / 'model.safetensors')[0]
+        at_random, as_model = start(), start('--from-model')
+        for name in ('token_embedder/embedding', 'logits_dense/kernel'):
+            expected = model[f'decoder/{name}']
+            self.assertGreater(np.abs(at_random[name] - expected).max(), 0.1)
+            np.testing.assert_allclose(as_model[name], expected, atol=0.01)
+        last = self.work / 'run/draft.safetensors'
+        as_last = start('--init', last)
+        for name, expected in weights.read(last)[0].items():
+            np.testing.assert_allclose(as_last[name], expected, atol=1e-3)
+
+    def test_6_rounds_and_acceptance_of_a_known_text(self):
         right = np.zeros((draft_model.DEPTHS, 6), bool)
         self.assertEqual(draft_score.rounds(right, 6, 3), 6)
         right[:, :] = True
