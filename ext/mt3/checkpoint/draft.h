@@ -39,8 +39,8 @@ G_BEGIN_DECLS
 typedef struct _Mt3Draft Mt3Draft;
 
 /* SHA-256, in hexadecimal, of the scale of the decoder's last norm in float16,
- * little endian: the same in any format that keeps as many bits. Free with
- * g_free(). */
+ * little endian: the same in any format that keeps as many bits. Does not fail;
+ * safe to call from any thread. Free with g_free(). */
 gchar *mt3_draft_model_digest (const Mt3Model *model);
 
 /**
