@@ -67,7 +67,7 @@ embed_draft (const Mt3CudaDraft &a, int line, int token, int position)
 {
   for (int i = threadIdx.x * 2; i < a.d_model; i += THREADS * 2) {
     const float2 v = *reinterpret_cast<const float2 *> (
-        a.draft_embedding + (size_t) token * a.d_model + i);
+        a.embedding + (size_t) token * a.d_model + i);
     const float2 place = *reinterpret_cast<const float2 *> (
         a.positions + (size_t) position * a.d_model + i);
     *reinterpret_cast<float2 *> (a.draft_x + (size_t) line * a.d_model + i) =

@@ -487,7 +487,7 @@ cudaError_t mt3_cuda_sample (const Mt3CudaSample *args, Mt3CudaLaunch launch);
  * @x, @out, @out_squares: of the next step, as Mt3CudaSample: [rows * places]
  * @state, @state_squares: (place 1) [rows, d_model], of the last place that
  *   counts, from @pass and @pass_squares, [rows * places, d_model]
- * @draft_embedding: [vocab, d_model], and @draft_x what a pass starts with
+ * @draft_x: what a pass starts with
  */
 typedef struct {
   const float *logits;
@@ -504,7 +504,6 @@ typedef struct {
   float *out_squares;
   Mt3CudaPlanes pass, state;
   float *pass_squares, *state_squares;
-  const float *draft_embedding;
   float *draft_x;
 } Mt3CudaDraft;
 

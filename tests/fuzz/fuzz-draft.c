@@ -52,7 +52,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 
   g_assert_true ((draft == NULL) == (error != NULL));
   if (draft != NULL)
-    g_assert_nonnull (mt3_draft_tensor (draft, "logits_dense/kernel"));
+    g_assert_nonnull (mt3_draft_tensor (draft, "own_mlp/wo/kernel"));
   return 0;
 }
 

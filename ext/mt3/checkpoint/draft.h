@@ -22,9 +22,10 @@
  *   x += (GELU (norm (x) own_wi_0) * (norm (x) own_wi_1)) own_wo
  *   logits = norm (x) logits_dense
  *
- * All else is as in the decoder: sinusoids, RMS norms with their scales,
- * attention in heads, its scores not scaled, to the encoder's output behind the
- * encoder's last norm, and GELU by tanh.
+ * The embedding and the logits, with the norm before them, are the model's own;
+ * the file has the rest. All else is as in the decoder: sinusoids, RMS norms
+ * with their scales, attention in heads, its scores not scaled, to the
+ * encoder's output behind the encoder's last norm, and GELU by tanh.
  */
 #pragma once
 

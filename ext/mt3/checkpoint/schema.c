@@ -52,9 +52,8 @@ static const Row decoder_end[] = {
     {"decoder/logits_dense/kernel", MODEL, VOCAB},
 };
 
-/* A draft network is a layer of a decoder's form between tensors of its own. */
-static const Row draft_start[] = {
-    {"token_embedder/embedding", VOCAB, MODEL},
+/* A draft network is this, and a layer of a decoder's form. */
+static const Row draft[] = {
     {"pre_state_layer_norm/scale", MODEL, NONE},
     {"state/kernel", MODEL, MODEL},
     {"pre_own_state_layer_norm/scale", MODEL, NONE},
@@ -63,11 +62,6 @@ static const Row draft_start[] = {
     {"own_mlp/wi_0/kernel", MODEL, DEC_FF},
     {"own_mlp/wi_1/kernel", MODEL, DEC_FF},
     {"own_mlp/wo/kernel", DEC_FF, MODEL},
-};
-
-static const Row draft_end[] = {
-    {"decoder_norm/scale", MODEL, NONE},
-    {"logits_dense/kernel", MODEL, VOCAB},
 };
 
 static gsize
@@ -154,8 +148,7 @@ mt3_draft_schema_new (const Mt3Config *config)
 {
   GArray *schema = empty_schema ();
 
-  add_rows (schema, config, "", draft_start, G_N_ELEMENTS (draft_start));
+  add_rows (schema, config, "", draft, G_N_ELEMENTS (draft));
   add_rows (schema, config, "", decoder_layer, G_N_ELEMENTS (decoder_layer));
-  add_rows (schema, config, "", draft_end, G_N_ELEMENTS (draft_end));
   return schema;
 }

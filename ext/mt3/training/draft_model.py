@@ -18,44 +18,41 @@ from model import DecoderLayer, Mlp, Norm, linear, sinusoids
 DEPTHS = 3
 # The metadata that says which model it is for.
 MODEL_KEY = 'mt3.model'
-# Of a state, as training starts: with its norm, 0.4 of MT3's embeddings.
+# Of a state, as training starts: about half of what MT3's embeddings are.
 FIRST_SHARE = 0.5
 
 
 class Draft(DecoderLayer):
-    """A layer of the decoder with a way in, for a state and a token, and a way
-    out. The attributes' names are those of the file's tensors."""
+    """A layer of the decoder's form, with a way in for a state and a token. The
+    attributes' names are those of the file's tensors. model: lends its
+    embeddings and logits, which stay what they are."""
 
-    def __init__(self, config):
+    def __init__(self, model):
+        config, width = model.config, model.config.d_model
         super().__init__(config)
-        width, vocabulary = config.d_model, config.vocab_size
         self.config = config
-        self.token_embedder = nn.Embedding(vocabulary, width)
+        # In a tuple, and so no part of this module.
+        self.lent = (model.decoder,)
         self.pre_state_layer_norm = Norm(width)
         self.state = linear(width, width)
         self.pre_own_state_layer_norm = Norm(width)
         self.own_state = linear(width, width)
         self.pre_own_mlp_layer_norm = Norm(width)
         self.own_mlp = Mlp(width, config.decoder_d_ff)
-        self.decoder_norm = Norm(width)
-        self.logits_dense = linear(width, vocabulary)
         self.register_buffer(
             'positions', sinusoids(config.max_tokens + DEPTHS, width),
             persistent=False)
+        with torch.no_grad():
+            for matrix in self.state, self.own_state:
+                matrix.weight.copy_(torch.eye(width) * FIRST_SHARE)
 
-    def start_as(self, decoder):
-        """Starts with the decoder's last layer, embeddings and logits."""
-        ends = {name: value for name, value in decoder.state_dict().items()
-                if not name.startswith('layers.')}
-        last = decoder.layers[-1].state_dict()
-        share = torch.eye(self.config.d_model) * FIRST_SHARE
-        scale = decoder.decoder_norm.scale
+    def start_as_last_layer(self):
+        """Starts with the decoder's last layer."""
+        last = self.lent[0].layers[-1].state_dict()
         self.load_state_dict({
-            **self.state_dict(), **last, **ends,
+            **self.state_dict(), **last,
             **{name.replace('mlp', 'own_mlp'): value
-               for name, value in last.items() if 'mlp' in name},
-            'pre_state_layer_norm.scale': scale / scale.mean(),
-            'state.weight': share, 'own_state.weight': share})
+               for name, value in last.items() if 'mlp' in name}})
 
     def enter(self, depth, place, states, tokens):
         """What a pass has of tokens, [batch, length], the first of which has
@@ -64,7 +61,7 @@ class Draft(DecoderLayer):
         norm, matrix = \
             (self.pre_own_state_layer_norm, self.own_state) if depth else \
             (self.pre_state_layer_norm, self.state)
-        x = matrix(norm(states)) + self.token_embedder(tokens) + \
+        x = matrix(norm(states)) + self.lent[0].token_embedder(tokens) + \
             self.positions[place:place + tokens.shape[1]]
         return x.to(states.dtype)
 
@@ -75,7 +72,7 @@ class Draft(DecoderLayer):
 
     def choose(self, states):
         """Their logits."""
-        return self.logits_dense(self.decoder_norm(states))
+        return self.lent[0].choose(states)
 
     def guesses(self, encoded, states, tokens, depths=DEPTHS):
         """Yields depths times logits [batch, length, vocabulary]: those of
@@ -109,6 +106,6 @@ def load(path, model, device='cpu'):
     tensors, metadata = weights.read(path)
     if metadata.get(MODEL_KEY) != _digest(model):
         raise SystemExit(f'{path} was made for another model')
-    draft = Draft(model.config)
+    draft = Draft(model)
     weights.from_tensors(draft, tensors, model.config)
     return draft.to(device)

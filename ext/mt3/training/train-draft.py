@@ -54,11 +54,12 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.rng = np.random.default_rng(options.seed)
         self.model, _ = weights.load(options.model)
-        self.draft = draft_model.Draft(self.model.config)
+        self.model.requires_grad_(False)
+        self.draft = draft_model.Draft(self.model)
         if options.init:
             self.draft = draft_model.load(options.init, self.model)
         elif options.from_model:
-            self.draft.start_as(self.model.decoder)
+            self.draft.start_as_last_layer()
         self.draft.to(self.device)
         # Float16 writes the texts that float32 writes, but for one token in
         # two thousand; bfloat16, for one in three hundred.
@@ -221,8 +222,8 @@ def parse_options():
     start = parser.add_mutually_exclusive_group()
     start.add_argument('--init', help='a draft network to start from')
     start.add_argument('--from-model', action='store_true', help=(
-        "start from the model's last layer, embeddings and logits, and be\n"
-        "under the model's licence; else from random weights"))
+        "start from the model's last layer, and be under the model's\n"
+        "licence; else from random weights"))
     parser.add_argument('--batch', type=int, default=4096,
                         help='windows that the model writes at a time')
     parser.add_argument('--longest', type=int, default=512,

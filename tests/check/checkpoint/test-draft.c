@@ -107,16 +107,15 @@ START_TEST (its_tensors_are_found_by_name)
 {
   g_autofree gchar *path = write_draft (dtypes[_i]);
   g_autoptr (Mt3Draft) draft = must_open (path, model);
-  const Mt3Tensor *embedding =
-      mt3_draft_tensor (draft, "token_embedder/embedding");
+  const Mt3Tensor *state = mt3_draft_tensor (draft, "state/kernel");
   const Mt3Tensor *value =
       mt3_draft_tensor (draft, "self_attention/value/kernel");
 
   ck_assert_str_eq (mt3_draft_path (draft), path);
-  ck_assert_str_eq (embedding->name, "token_embedder/embedding");
-  ck_assert_int_eq (embedding->dtype, dtypes[_i]);
-  ck_assert_uint_eq (embedding->shape[0], 24);
-  ck_assert_uint_eq (embedding->shape[1], 8);
+  ck_assert_str_eq (state->name, "state/kernel");
+  ck_assert_int_eq (state->dtype, dtypes[_i]);
+  ck_assert_uint_eq (state->shape[0], 8);
+  ck_assert_uint_eq (state->shape[1], 8);
   ck_assert_uint_eq (value->shape[0], 8);
   ck_assert_uint_eq (value->shape[1], 128);
   ck_assert_ptr_null (mt3_draft_tensor (draft, "no/such/kernel"));
@@ -270,7 +269,7 @@ static void
 lose_a_number (void)
 {
   gfloat *values =
-      (gfloat *) fixture_find (random_draft, "logits_dense/kernel")->data;
+      (gfloat *) fixture_find (random_draft, "own_mlp/wo/kernel")->data;
 
   values[100] = (gfloat) G_MAXDOUBLE; /* Inf */
 }
@@ -287,7 +286,7 @@ static const struct {
     {narrow_out,
         "tensor self_attention/out/kernel: expected 128 x 8, found 128 x 7"},
     {flatten_state, "tensor state/kernel: expected 8 x 8, found 8"},
-    {lose_a_number, "tensor logits_dense/kernel: expected finite values, found "
+    {lose_a_number, "tensor own_mlp/wo/kernel: expected finite values, found "
                     "Inf or NaN at index 100"},
 };
 
@@ -308,12 +307,12 @@ START_TEST (a_wrong_dtype_is_named)
   gchar *at;
 
   ck_assert (g_file_get_contents (path, &data, &length, NULL));
-  at = strstr (data + 8, "\"decoder_norm/scale\"");
+  at = strstr (data + 8, "\"pre_mlp_layer_norm/scale\"");
   ck_assert_ptr_nonnull (at);
   memcpy (strstr (at, "F16"), "I16", 3);
   ck_assert (g_file_set_contents (path, data, (gssize) length, NULL));
   must_fail (path, model, MT3_ERROR_MODEL,
-      "tensor decoder_norm/scale: expected F32, F16 or BF16, found I16");
+      "tensor pre_mlp_layer_norm/scale: expected F32, F16 or BF16, found I16");
 }
 END_TEST
 

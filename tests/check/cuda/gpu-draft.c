@@ -79,7 +79,7 @@ typedef struct {
   gint places, place, n_lines;
   Mt3CudaRow rows[G_N_ELEMENTS (cases)];
   Mt3CudaRecord *records;
-  gfloat *embedding, *positions, *draft_embedding, *pass_squares;
+  gfloat *embedding, *positions, *pass_squares;
   guint16 *pass;
   Mt3CudaDraft args;
 } Scene;
@@ -231,7 +231,6 @@ scene_init (Scene *s, gint places, gint place)
       .n_lines = (gint) n_lines,
       .embedding = random_floats (VOCAB * D_MODEL, 3.0f),
       .positions = random_floats (N_POSITIONS * D_MODEL, 1.0f),
-      .draft_embedding = random_floats (VOCAB * D_MODEL, 3.0f),
       .pass_squares = random_floats (n_lines * N_SQUARES, 9.0f),
   };
   s->records = make_records (s);
@@ -255,7 +254,6 @@ scene_init (Scene *s, gint places, gint place)
       .state = empty_activations (N_ROWS * D_MODEL, FALSE),
       .pass_squares = floats_to_device (s->pass_squares, n_lines * N_SQUARES),
       .state_squares = device_floats (N_ROWS * N_SQUARES),
-      .draft_embedding = floats_to_device (s->draft_embedding, VOCAB * D_MODEL),
       .draft_x = device_floats (n_lines * D_MODEL),
   };
   s->pass = to_host (s->args.pass.hi, n_lines * D_MODEL * sizeof (guint16));
@@ -273,7 +271,6 @@ scene_clear (Scene *s)
   g_free (s->records);
   g_free (s->embedding);
   g_free (s->positions);
-  g_free (s->draft_embedding);
   g_free (s->pass_squares);
   g_free (s->pass);
 }
@@ -427,7 +424,7 @@ START_TEST (test_first_pass_starts_from_the_tokens_that_count)
   for (gint i = 0; i < N_ROWS; i++)
     for (gint place = 0; place < n_right (&s, i); place++)
       check_embedded (&s, x + (i * s.places + place) * D_MODEL,
-          s.draft_embedding, made_token (i, place), first_position (i) + place);
+          s.embedding, made_token (i, place), first_position (i) + place);
   scene_clear (&s);
 }
 END_TEST
@@ -596,7 +593,7 @@ START_TEST (test_next_pass_starts_from_the_draft)
   x = to_host (s.args.draft_x, s.n_lines * D_MODEL * sizeof (gfloat));
   for (gint i = 0; i < N_ROWS; i++)
     if (n_left (&s, i) > s.place)
-      check_embedded (&s, x + i * D_MODEL, s.draft_embedding,
+      check_embedded (&s, x + i * D_MODEL, s.embedding,
           drafted_token (&s, i), next_position (&s, i) + s.place - 1);
   scene_clear (&s);
 }

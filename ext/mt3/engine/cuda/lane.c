@@ -246,7 +246,6 @@ choose_draft (Step *pass, guint place)
       .pass_squares = lane->draft_squares[0],
       .state = lane->draft_planes[1],
       .state_squares = lane->draft_squares[1],
-      .draft_embedding = w->draft.embedding,
       .draft_x = lane->draft_x,
   };
 
@@ -283,15 +282,15 @@ static void
 run_own_pass (Step *pass, guint place)
 {
   const Mt3CudaLane *lane = pass->lane;
-  const Mt3CudaDraftNetwork *w = &lane->weights->draft;
+  const Mt3CudaWeights *w = lane->weights;
   const guint from = 1 - place % 2;
 
   pass->places = 1;
   pass->planes = lane->draft_planes[1 - from];
   pass->squares = lane->draft_squares[1 - from];
-  take_state (
-      pass, lane->draft_planes[from], lane->draft_squares[from], w->own_state);
-  feed_forward (pass, w->own_up, w->own_down);
+  take_state (pass, lane->draft_planes[from], lane->draft_squares[from],
+      w->draft.own_state);
+  feed_forward (pass, w->draft.own_up, w->draft.own_down);
   find_logits (pass, w->logits);
   choose_draft (pass, place);
 }
@@ -311,7 +310,7 @@ draft (Step *step)
   choose_draft (&pass, 0);
   take_state (&pass, lane->planes, lane->squares, w->draft.state);
   decoder_layer (&pass, w->config.decoder_layers);
-  find_logits (&pass, w->draft.logits);
+  find_logits (&pass, w->logits);
   choose_draft (&pass, 1);
   for (guint place = 2; place < w->n_places; place++)
     run_own_pass (&pass, place);

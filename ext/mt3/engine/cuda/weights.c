@@ -405,17 +405,9 @@ load_draft_matrix (Loader *self, const gchar *norm, const gchar *matrix,
 static gboolean
 load_draft (Loader *self, GError **error)
 {
-  Mt3CudaWeights *weights = self->weights;
-  Mt3CudaDraftNetwork *out = &weights->draft;
-  const Mt3Tensor *embedding =
-      mt3_draft_tensor (self->draft, "token_embedder/embedding");
+  Mt3CudaDraftNetwork *out = &self->weights->draft;
 
-  out->embedding = mt3_cuda_memory_device (&weights->memory,
-      mt3_tensor_n_elements (embedding) * sizeof (gfloat),
-      "the draft network's token embedding", error);
-  return out->embedding != NULL &&
-         upload (self, embedding, out->embedding, error) &&
-         load_draft_matrix (self, "pre_state_layer_norm/scale", "state/kernel",
+  return load_draft_matrix (self, "pre_state_layer_norm/scale", "state/kernel",
              &out->state, error) &&
          load_draft_matrix (self, "pre_own_state_layer_norm/scale",
              "own_state/kernel", &out->own_state, error) &&
@@ -424,9 +416,7 @@ load_draft (Loader *self, GError **error)
              mt3_draft_tensor (self->draft, "own_mlp/wi_0/kernel"),
              mt3_draft_tensor (self->draft, "own_mlp/wi_1/kernel"),
              mt3_draft_tensor (self->draft, "own_mlp/wo/kernel"), &out->own_up,
-             &out->own_down, error) &&
-         load_draft_matrix (self, "decoder_norm/scale", "logits_dense/kernel",
-             &out->logits, error);
+             &out->own_down, error);
 }
 
 static gboolean

@@ -27,11 +27,9 @@ typedef struct {
   Mt3CudaPlanes qkv, self_out, cross_query, cross_out, up, down;
 } Mt3CudaVerifierLayer;
 
-/* But for its layer. @own_up, @own_down: behind @own_state, in its place.
- * @embedding: [vocab, d_model] float32 */
+/* But for its layer. @own_up, @own_down: behind @own_state, in its place. */
 typedef struct {
-  Mt3CudaPlanes state, own_state, own_up, own_down, logits;
-  gfloat *embedding;
+  Mt3CudaPlanes state, own_state, own_up, own_down;
 } Mt3CudaDraftNetwork;
 
 /* How an engine comes to its tokens. */
