@@ -34,6 +34,9 @@ from recipe import SOURCES
 
 # A draft counts only behind right ones, so the first count most.
 DEPTH_WEIGHTS = (1.0, 0.8, 0.6)
+# What is learnt: the token that the model wrote, and for this share how likely
+# it took all of them to be.
+LIKELY_SHARE = 0.7
 WARMUP_STEPS = 100
 # The rate stays up for this share of the run, then falls in a straight line.
 CONSTANT_SHARE = 0.4
@@ -107,24 +110,36 @@ class Trainer:
         return torch.autocast('cuda', torch.bfloat16) if self.gpu \
             else contextlib.nullcontext()
 
+    @torch.no_grad()
+    def _likely(self, states):
+        """How likely the model took each token to be."""
+        return self.model.decoder.choose(states).float().softmax(-1)
+
     def _train_step(self, windows):
-        """[DEPTHS, 3]: sums of losses and of right guesses, and how many."""
+        """[DEPTHS, 3]: sums of the written tokens' losses and of right guesses,
+        and how many."""
         kind = torch.bfloat16 if self.gpu else torch.float
-        tokens, sums, loss = windows.tokens, [], 0
+        encoded, states = windows.encoded.to(kind), windows.states.to(kind)
+        sums, loss = [], 0
         with self._precision():
+            tokens = F.pad(windows.tokens, (0, DEPTHS))
+            likely = F.pad(self._likely(states), (0, 0, 0, DEPTHS))
             for depth, logits in enumerate(self.draft.guesses(
-                    windows.encoded.to(kind), windows.states.to(kind),
-                    tokens)):
-                expected = F.pad(tokens, (0, DEPTHS))[
-                    :, depth + 1:depth + 1 + tokens.shape[1]]
+                    encoded, states, windows.tokens)):
+                place = slice(depth + 1, depth + 1 + logits.shape[1])
+                expected = tokens[:, place]
                 there = expected > 0
-                total = F.cross_entropy(
-                    logits.flatten(0, 1).float(), expected.flatten(),
-                    ignore_index=0, reduction='sum')
-                loss = loss + \
-                    DEPTH_WEIGHTS[depth] * total / there.sum().clamp(min=1)
+                found = logits.float().log_softmax(-1)
+                written = -(there * found.gather(
+                    -1, expected[..., None])[..., 0]).sum()
+                all_of_them = -(
+                    there * (likely[:, place] * found).sum(-1)).sum()
+                loss = loss + DEPTH_WEIGHTS[depth] * torch.lerp(
+                    written, all_of_them, LIKELY_SHARE) / \
+                    there.sum().clamp(min=1)
                 right = ((logits.argmax(-1) == expected) & there).sum()
-                sums.append(torch.stack([total.detach(), right, there.sum()]))
+                sums.append(
+                    torch.stack([written.detach(), right, there.sum()]))
         loss.backward()
         self.optimiser.step(self.rate())
         self.step += 1
