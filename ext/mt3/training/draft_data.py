@@ -19,6 +19,7 @@ from frontend import LogMel, windows_of
 from mixing import Mixer
 from recipe import make_recipe
 from train import Feed
+from writer import Writer
 
 # How many are drawn, mixed and encoded together.
 DRAWN = 512
@@ -63,6 +64,8 @@ class Source:
     def __init__(self, model, corpus, bank, options):
         config = self.config = model.config
         self.model, self.n = model, options.batch
+        self.writer = None if config.ordered_events else Writer(
+            model, self.n, options.longest)
         self.longest, self.device = options.longest, options.device
         self.samples = config.window_frames * config.hop_length
         self.precision = next(model.parameters()).dtype
@@ -94,25 +97,27 @@ class Source:
         encoded = []
         while sum(map(len, encoded)) < self.n:
             encoded.append(self._encoded())
-        return written(self.model, torch.cat(encoded)[:self.n], self.longest)
+        encoded = torch.cat(encoded)[:self.n]
+        if self.writer:
+            return whole(encoded, *self.writer.write(encoded))
+        # Zeros, for attention to what is not seen is a product with 0.
+        states = encoded.new_zeros(
+            len(encoded), self.longest, self.config.d_model)
+        tokens = self.model.write(encoded, self.longest, states)
+        return whole(encoded, tokens, states[:, :tokens.shape[1]])
 
     def stop(self):
         self.feed.stop()
 
 
-def written(model, encoded, longest):
-    """Windows with the model's texts; less those that it does not end."""
-    # Zeros, for attention to what is not seen is a product with 0.
-    states = encoded.new_zeros(len(encoded), longest, model.config.d_model)
-    tokens = model.write(encoded, longest, states)
+def whole(encoded, tokens, states):
+    """The windows whose texts the model ended."""
     ends = tokens == network.END
     lengths = ends.int().argmax(1) + 1
     # An end alone has no token before it to guess it from.
     kept = ends.any(1) & (lengths > 1)
     tokens = tokens.masked_fill(ends.cumsum(1) > 1, 0)
-    width = tokens.shape[1]
-    return Windows(encoded[kept], states[kept, :width], tokens[kept],
-                   lengths[kept])
+    return Windows(encoded[kept], states[kept], tokens[kept], lengths[kept])
 
 
 class Pool:

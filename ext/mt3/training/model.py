@@ -16,6 +16,11 @@ from torch import nn
 
 import native
 
+# cuDNN's attention makes a plan for every shape, which takes as long as ten
+# steps of training.
+if hasattr(torch.backends.cuda, 'enable_cudnn_sdp'):
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
 END, START = 1, 0
 RMS_EPSILON = 1e-6
 AUXILIARY_OUTPUTS = 3 * 128
@@ -67,10 +72,14 @@ def sinusoids(length, width):
     return torch.from_numpy(table.astype(np.float32))
 
 
-def attend(q, k, v, causal):
+def attend(q, k, v, causal, seen=None):
+    """seen: of which keys; for all the same."""
     if hasattr(F, 'scaled_dot_product_attention'):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=seen, is_causal=causal)
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -1e9)
     if causal:
         scores = scores + torch.full(
             scores.shape[-2:], -1e9, device=q.device).triu(1)
@@ -110,8 +119,8 @@ class Attention(nn.Module):
     def keys_and_values(self, memory):
         return self.heads(self.key(memory)), self.heads(self.value(memory))
 
-    def forward(self, x, keys, values, causal=False):
-        y = attend(self.heads(self.query(x)), keys, values, causal)
+    def forward(self, x, keys, values, causal=False, seen=None):
+        y = attend(self.heads(self.query(x)), keys, values, causal, seen)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
@@ -176,14 +185,15 @@ class DecoderLayer(nn.Module):
         self.pre_mlp_layer_norm = Norm(config.d_model)
         self.mlp = Mlp(config.d_model, config.decoder_d_ff)
 
-    def forward(self, x, memory, past=None):
+    def forward(self, x, memory, past=None, seen=None):
         """memory: the encoder's keys and values for this layer. past: a Past
-        that x goes on from, or None when x is the whole sequence."""
+        that x goes on from, or None when x is the whole sequence; seen: which
+        of its keys there are, if not all."""
         y = self.pre_self_attention_layer_norm(x)
         own = self.self_attention.keys_and_values(y)
         if past is not None:
             own = past.add(own)
-        x = x + self.self_attention(y, *own, causal=past is None)
+        x = x + self.self_attention(y, *own, causal=past is None, seen=seen)
         y = self.pre_cross_attention_layer_norm(x)
         x = x + self.encoder_decoder_attention(y, *memory)
         return x + self.mlp(self.pre_mlp_layer_norm(x))
@@ -219,11 +229,12 @@ class Decoder(nn.Module):
         return [layer.encoder_decoder_attention.keys_and_values(encoded)
                 for layer in self.layers]
 
-    def states(self, tokens, positions, memory, past=None):
-        """The residual stream behind the last layer. past: of each layer."""
+    def states(self, tokens, positions, memory, past=None, seen=None):
+        """The residual stream behind the last layer. past: of each layer;
+        seen: of all."""
         x = (self.token_embedder(tokens) + positions).to(memory[0][0].dtype)
         for i, layer in enumerate(self.layers):
-            x = layer(x, memory[i], past[i] if past else None)
+            x = layer(x, memory[i], past[i] if past else None, seen)
         return x
 
     def choose(self, states):

@@ -239,7 +239,7 @@ def parse_options():
     start.add_argument('--from-model', action='store_true', help=(
         "start from the model's last layer, and be under the model's\n"
         "licence; else from random weights"))
-    parser.add_argument('--batch', type=int, default=4096,
+    parser.add_argument('--batch', type=int, default=2048,
                         help='windows that the model writes at a time')
     parser.add_argument('--longest', type=int, default=512,
                         help='tokens; windows with longer texts are left out')
@@ -257,7 +257,7 @@ def parse_options():
         'cuda' if torch.cuda.is_available() else 'cpu'))
     parser.add_argument('--log-seconds', type=float, default=20)
     parser.add_argument('--name', default='mt3-draft')
-    parser.add_argument('--license', default='Apache-2.0')
+    parser.add_argument('--license', default='CC-BY-4.0')
     parser.add_argument('--data', default=DATA_STATEMENT)
     options = parser.parse_args()
     options.started = time.time()

@@ -34,6 +34,7 @@ import frontend  # noqa: E402
 import generate  # noqa: E402
 import model as network  # noqa: E402
 import weights  # noqa: E402
+import writer  # noqa: E402
 
 DIMENSIONS = {'d_model': 64, 'n_heads': 2, 'head_dim': 16, 'encoder_layers': 1,
               'decoder_layers': 2, 'encoder_d_ff': 96, 'decoder_d_ff': 80,
@@ -163,6 +164,25 @@ class Draft(unittest.TestCase):
             torch.testing.assert_close(
                 windows.states[i, :length], forced[i, :length],
                 atol=1e-4, rtol=1e-4)
+
+    def test_1_texts_in_memory_that_stays_are_the_same(self):
+        encoded = torch.cat([self.windows().encoded] * 2)[:13]
+        expected = self.model.write(encoded, LONGEST)
+        ends = (expected == network.END).int().argmax(1)
+        self.assertGreater(ends.max() - ends.min(), writer.ASK_EVERY)
+        # Once more, in memory that others have used.
+        stays = writer.Writer(self.model, 16, LONGEST, fewest_rows=2)
+        for order in list(range(13)), [5, 0, 11]:
+            tokens, states = stays.write(encoded[order])
+            width = tokens.shape[1]
+            self.assertEqual(tokens.tolist(),
+                             expected[order, :width].tolist())
+            self.assertTrue((expected[order, width:] == network.END).all())
+            forced = self.model.states(encoded[order], tokens)
+            for i, end in enumerate(ends[order].tolist()):
+                torch.testing.assert_close(
+                    states[i, :end + 1], forced[i, :end + 1],
+                    atol=1e-4, rtol=1e-4)
 
     def test_1_the_pool_keeps_the_last_windows(self):
         windows = self.windows()
