@@ -5,21 +5,18 @@
 
 #include "engine/cuda/graph.h"
 
-/* The row count that a run of @n_rows is padded to: fine where a step is short
- * and padding would show, a power of two or one and a half beyond. */
+/* The row count that a run of @n_rows is padded to: a multiple of eight, or of a
+ * power of two that pads by less than a quarter. */
 static guint
 bucket_for (guint n_rows)
 {
-  guint bucket = 8;
+  guint step = 8;
 
   if (n_rows <= 1)
     return 1;
-  while (bucket < n_rows) {
-    if (bucket >= 16 && bucket + bucket / 2 >= n_rows)
-      return bucket + bucket / 2;
-    bucket *= 2;
-  }
-  return bucket;
+  while (8 * step < n_rows)
+    step *= 2;
+  return (n_rows + step - 1) / step * step;
 }
 
 /* ------------------------------------------------------------- a step */
