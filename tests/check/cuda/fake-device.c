@@ -410,6 +410,7 @@ run_until (cudaStream_t stream, guint64 at)
 cudaError_t
 mt3_cuda_mel (const Mt3CudaMel *args, cudaStream_t stream)
 {
+  fake_device.n_to_encode += args->n_windows;
   return add_op (stream, &(Op){.kind = OP_MEL, .mel = *args});
 }
 

@@ -28,6 +28,7 @@ G_BEGIN_DECLS
  * @fail_at: the call that fails, counted from 1; 0: none
  * @n_calls: that could have failed, so far
  * @n_uploads: asynchronous copies to the device so far
+ * @n_to_encode: windows that the encoder was asked for so far
  * @n_drafted: tokens made in float16 so far
  * @n_live: blocks, streams, events and graphs that were not given back
  * @bytes: of device memory in use
@@ -37,7 +38,7 @@ typedef struct {
   gboolean restless;
   guint patience;
   guint fail_at;
-  guint n_calls, n_uploads, n_drafted, n_live;
+  guint n_calls, n_uploads, n_to_encode, n_drafted, n_live;
   gsize bytes;
 } FakeDevice;
 

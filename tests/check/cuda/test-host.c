@@ -153,11 +153,10 @@ make_samples (guint index)
   return samples;
 }
 
-static gboolean
-prefill (Mt3Backend *backend, guint slot, guint index, GError **error)
+static Mt3BackendWindow
+make_window (guint slot, guint index, const gfloat *samples)
 {
-  g_autofree gfloat *samples = make_samples (index);
-  const Mt3BackendWindow window = {
+  return (Mt3BackendWindow){
       .slot = slot,
       .n_frames = count_frames (index),
       .index = index,
@@ -167,6 +166,13 @@ prefill (Mt3Backend *backend, guint slot, guint index, GError **error)
           .allowed = is_constrained (index) ? even_tokens : NULL,
           .order = order_of (index)},
   };
+}
+
+static gboolean
+prefill (Mt3Backend *backend, guint slot, guint index, GError **error)
+{
+  g_autofree gfloat *samples = make_samples (index);
+  const Mt3BackendWindow window = make_window (slot, index, samples);
 
   return backend->prefill (backend, &window, 1, error);
 }
@@ -369,6 +375,37 @@ START_TEST (test_the_lane_that_was_started_first_is_collected_first)
 }
 END_TEST
 
+/* As many as one call may have, from this slot on. */
+static void
+prefill_many (Mt3Backend *backend, guint slot)
+{
+  const guint n = backend->prefill_batch;
+  g_autofree gfloat *samples = make_samples (1);
+  g_autofree Mt3BackendWindow *windows = g_new (Mt3BackendWindow, n);
+
+  for (guint i = 0; i < n; i++)
+    windows[i] = make_window (slot + i, 1, samples);
+  ck_assert (backend->prefill (backend, windows, n, NULL));
+}
+
+/* Those that wait for the first batch are a batch of their own. */
+START_TEST (test_the_encoder_does_not_wait_for_lanes)
+{
+  const Way way = {96, 0, MT3_PRECISION_FAST};
+  Mt3Backend *backend = open_backend (&way, NULL);
+  const guint batch = backend->prefill_batch;
+  guint finished[96], n;
+
+  fake_device.patience = 1000;
+  prefill_many (backend, 0);
+  prefill_slots (backend, batch, batch + 4, 1, 100);
+  ck_assert_uint_le (fake_device.n_to_encode, batch);
+  ck_assert (backend->decode (backend, 1, finished, &n, NULL));
+  ck_assert_uint_eq (fake_device.n_to_encode, batch + 4);
+  backend->close (backend);
+}
+END_TEST
+
 /* Found at the end alone, a mistake would cost what follows it. */
 START_TEST (test_a_draft_in_doubt_is_put_right_at_once)
 {
@@ -461,6 +498,7 @@ fail_at (guint call, Mt3Precision precision)
   gboolean done = FALSE;
 
   fake_device_reset ();
+  fake_device.patience = 4; /* every time that it is asked could fail */
   fake_device.fail_at = call;
   backend = open_backend (&way, &error);
   if (backend != NULL) {
@@ -528,6 +566,7 @@ host_suite (void)
       host, test_a_window_alone_does_not_go_back_to_the_host_between_runs);
   tcase_add_test (
       host, test_the_lane_that_was_started_first_is_collected_first);
+  tcase_add_test (host, test_the_encoder_does_not_wait_for_lanes);
   tcase_add_test (host, test_a_draft_in_doubt_is_put_right_at_once);
   tcase_add_loop_test (host, test_a_slot_is_free_as_soon_as_it_is_released, 0,
       G_N_ELEMENTS (releases));

@@ -48,6 +48,7 @@ typedef struct {
   guint n_lanes;
   guint n_wide; /* of these, those that take any number of rows */
   guint64 n_runs; /* of all lanes so far */
+  guint64 n_shared_out; /* batches encoded when lanes were last started */
   Mt3CudaWindow *windows; /* of each slot */
   guint16 *tokens; /* [n_slots][max_tokens] */
   gfloat *log_probs; /* likewise */
@@ -319,6 +320,7 @@ start_lanes (Mt3CudaBackend *self, guint n_steps, GError **error)
   const guint n_lanes = share_out (self, n_active);
   const guint share = (n_active + n_lanes - 1) / n_lanes;
 
+  self->n_shared_out = self->prefill.n_done;
   for (guint i = 0; i < n_lanes; i++)
     if (self->lanes[i].n_parts == 0 &&
         !start_lane (self, i, share, n_steps, error))
@@ -364,34 +366,46 @@ start_any (Mt3CudaBackend *self, guint n_steps, GError **error)
                  start_lanes (self, n_steps, error)));
 }
 
-/* The lane to collect next: of those that are done the one that was started
- * first, or else of all, so that no lane stands still behind one that was
- * started later. %NULL when none decodes. */
+/* Of the lanes that are done the one that was started first; %NULL: none is. */
 static Mt3CudaLane *
-next_lane (Mt3CudaBackend *self)
+done_lane (Mt3CudaBackend *self)
 {
-  Mt3CudaLane *first = NULL, *done = NULL;
+  Mt3CudaLane *done = NULL;
 
   for (guint i = 0; i < self->n_lanes; i++) {
     Mt3CudaLane *lane = &self->lanes[i];
 
-    if (lane->n_parts == 0)
-      continue;
-    if (first == NULL || lane->started < first->started)
-      first = lane;
     if ((done == NULL || lane->started < done->started) &&
         mt3_cuda_lane_is_done (lane))
       done = lane;
   }
-  return done != NULL ? done : first;
+  return done;
 }
 
+/* Whether windows are encoded that no lane could have had yet. */
 static gboolean
-collect_next (Mt3CudaBackend *self, GError **error)
+encoder_went_on (Mt3CudaBackend *self)
 {
-  Mt3CudaLane *lane = next_lane (self);
+  mt3_cuda_prefill_is_done (&self->prefill, self->prefill.n_started);
+  return self->prefill.n_done > self->n_shared_out;
+}
 
-  return lane == NULL || collect_lane (self, lane, error);
+/* Collects the first lane that is done; none, where texts are verified sooner.
+ * Neither an idle lane nor the encoder stands still meanwhile. */
+static gboolean
+collect_next (Mt3CudaBackend *self, guint n_steps, GError **error)
+{
+  Mt3CudaLane *lane;
+
+  while ((lane = done_lane (self)) == NULL) {
+    if (!any_in_flight (self) || mt3_cuda_verifier_is_done (&self->verifier))
+      return TRUE;
+    if (!mt3_cuda_prefill_start (&self->prefill, FALSE, error) ||
+        (encoder_went_on (self) && !start_lanes (self, n_steps, error)))
+      return FALSE;
+    g_thread_yield ();
+  }
+  return collect_lane (self, lane, error);
 }
 
 /* Takes what has been verified; waits for it where nothing else is left. */
@@ -452,9 +466,9 @@ cuda_decode (Mt3Backend *backend, guint n_steps, guint *finished,
   if (!use_device (self, error) ||
       !mt3_cuda_prefill_start (&self->prefill, FALSE, error) ||
       !start_any (self, n_steps, error) ||
-      !continue_alone (self, n_steps, error) || !collect_next (self, error) ||
-      !collect_verified (self, error) || !start_lanes (self, n_steps, error) ||
-      !start_verifier (self, error))
+      !continue_alone (self, n_steps, error) ||
+      !collect_next (self, n_steps, error) || !collect_verified (self, error) ||
+      !start_lanes (self, n_steps, error) || !start_verifier (self, error))
     return FALSE;
   for (guint i = 0; i < backend->n_slots; i++) {
     Mt3CudaWindow *window = &self->windows[i];

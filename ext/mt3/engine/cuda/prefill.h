@@ -10,7 +10,7 @@
 
 G_BEGIN_DECLS
 
-#define MT3_CUDA_PREFILL_STAGES 2 /* samples copied while others compute */
+#define MT3_CUDA_PREFILL_STAGES 4 /* samples copied while others compute */
 
 /* Host side of one batch under way. */
 typedef struct {
