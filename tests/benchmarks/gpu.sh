@@ -11,8 +11,9 @@
 # MODEL is MT3 as mt3-model converts it. SHARED_DIR has the reference's tensors
 # and the recordings; without it nothing is measured. OUT_DIR keeps figures,
 # MIDI files and what each check printed. --figures leaves the checks out,
-# --checks the figures. The environment variable DRAFT names a draft network for
-# MT3 (docs/models.md); without it MT3 runs by itself.
+# --checks the figures. The environment variable DRAFT names another draft
+# network for MT3 than the one that comes along (docs/models.md); empty, MT3 runs
+# by itself.
 #
 # Where Meson is, BUILD_DIR is built first. Elsewhere it may come from another
 # machine with the same processor: `gpu.sh --pack BUILD_DIR OUT_DIR` collects
@@ -101,8 +102,9 @@ export GST_REGISTRY=$work/registry
 # Where a draft network is found by the model that it is for.
 export XDG_DATA_HOME=$work/data
 mkdir -p "$XDG_DATA_HOME/gst-mt3"
-if [ -n "${DRAFT:-}" ]; then
-  ln -s "$(realpath "$DRAFT")" "$XDG_DATA_HOME/gst-mt3/draft.safetensors" ||
+draft=${DRAFT-$root/ext/mt3/data/gst-mt3/draft.safetensors}
+if [ -n "$draft" ]; then
+  ln -s "$(realpath "$draft")" "$XDG_DATA_HOME/gst-mt3/draft.safetensors" ||
     exit 1
 fi
 export GST_MT3_MODULE_DIR=$build/ext/mt3/engine/cuda

@@ -30,6 +30,7 @@ KINDS = {
     'headers': 'include/gstreamer-1.0/gst/mt3/[a-z0-9-]+.h',
     'pkg-config': f'{LIBDIR}/pkgconfig/gstreamer-mt3-1.0.pc',
     'model': 'share/gst-mt3/model.safetensors',
+    'draft network': 'share/gst-mt3/draft.safetensors',
     'documents': 'share/doc/gst-mt3/.+',
 }
 if 'gir' in OPTIONS:
