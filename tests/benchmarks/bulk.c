@@ -78,10 +78,21 @@ run_end (BulkRun *run)
   run->cpu_seconds += cpu_seconds ();
 }
 
+/* What an engine takes over: its own copies. */
+static GPtrArray *
+copy_windows (const GPtrArray *windows, const Mt3Config *config)
+{
+  GPtrArray *copies = g_ptr_array_new_with_free_func (g_free);
+
+  for (guint i = 0; i < windows->len; i++)
+    g_ptr_array_add (copies, clip_copy_window (g_ptr_array_index (windows, i),
+                                 config, i, i + 1 == windows->len));
+  return copies;
+}
+
 typedef struct {
   Mt3Stream *stream;
   GPtrArray *windows;
-  const Mt3Config *config;
 } Feed;
 
 /* On a thread of its own: push blocks when enough is under way. */
@@ -90,15 +101,11 @@ feed (gpointer data)
 {
   const Feed *feed = data;
 
-  for (guint i = 0; i < feed->windows->len; i++) {
-    const Mt3Window *window = g_ptr_array_index (feed->windows, i);
-
+  for (guint i = 0; i < feed->windows->len; i++)
     if (mt3_stream_push (feed->stream,
-            clip_copy_window (
-                window, feed->config, i, i + 1 == feed->windows->len),
+            g_steal_pointer (&g_ptr_array_index (feed->windows, i)),
             NULL) != MT3_FLOW_OK)
       break;
-  }
   mt3_stream_finish (feed->stream);
   return NULL;
 }
@@ -108,7 +115,9 @@ bulk_run_engine (Mt3Engine *engine, GPtrArray *windows, BulkExpected *expected,
     BulkRun *run, GError **error)
 {
   g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &bulk_decoding, 0);
-  Feed fed = {stream, windows, mt3_engine_config (engine)};
+  g_autoptr (GPtrArray) copies =
+      copy_windows (windows, mt3_engine_config (engine));
+  Feed fed = {stream, copies};
   Mt3Transcript *transcript;
   GThread *feeder;
   Mt3Flow flow;

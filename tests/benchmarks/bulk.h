@@ -43,7 +43,8 @@ void bulk_expected_clear (BulkExpected *self);
 /* How all runs decode: greedily, unless it is changed before the first. */
 extern Mt3Decoding bulk_decoding;
 
-/* Pushes all @windows through one stream of @engine. @expected: (nullable) */
+/* Pushes all @windows through one stream of @engine, which takes windows over:
+ * they are copied before the time counts. @expected: (nullable) */
 gboolean bulk_run_engine (Mt3Engine *engine, GPtrArray *windows,
     BulkExpected *expected, BulkRun *run, GError **error);
 
