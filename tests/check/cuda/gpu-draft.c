@@ -423,8 +423,8 @@ START_TEST (test_first_pass_starts_from_the_tokens_that_count)
   x = to_host (s.args.draft_x, s.n_lines * D_MODEL * sizeof (gfloat));
   for (gint i = 0; i < N_ROWS; i++)
     for (gint place = 0; place < n_right (&s, i); place++)
-      check_embedded (&s, x + (i * s.places + place) * D_MODEL,
-          s.embedding, made_token (i, place), first_position (i) + place);
+      check_embedded (&s, x + (i * s.places + place) * D_MODEL, s.embedding,
+          made_token (i, place), first_position (i) + place);
   scene_clear (&s);
 }
 END_TEST
@@ -593,8 +593,8 @@ START_TEST (test_next_pass_starts_from_the_draft)
   x = to_host (s.args.draft_x, s.n_lines * D_MODEL * sizeof (gfloat));
   for (gint i = 0; i < N_ROWS; i++)
     if (n_left (&s, i) > s.place)
-      check_embedded (&s, x + i * D_MODEL, s.embedding,
-          drafted_token (&s, i), next_position (&s, i) + s.place - 1);
+      check_embedded (&s, x + i * D_MODEL, s.embedding, drafted_token (&s, i),
+          next_position (&s, i) + s.place - 1);
   scene_clear (&s);
 }
 END_TEST

@@ -5,8 +5,8 @@
 
 #include "engine/cuda/graph.h"
 
-/* The row count that a run of @n_rows is padded to: a multiple of eight, or of a
- * power of two that pads by less than a quarter. */
+/* The row count that a run of @n_rows is padded to: a multiple of eight, or of
+ * a power of two that pads by less than a quarter. */
 static guint
 bucket_for (guint n_rows)
 {
