@@ -3,6 +3,7 @@
  * The published multitrack checkpoint loads as what it is.
  */
 #include "checkpoint/config-json.h"
+#include "checkpoint/draft.h"
 #include "checkpoint/model.h"
 
 #include <check.h>
@@ -97,6 +98,16 @@ START_TEST (it_is_not_exactly_float16)
 }
 END_TEST
 
+START_TEST (the_draft_network_that_comes_along_is_for_it)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Mt3Draft) draft =
+      mt3_draft_open (g_getenv ("MT3_SHIPPED_DRAFT"), model, &error);
+
+  ck_assert_msg (draft != NULL, "%s", error != NULL ? error->message : "");
+}
+END_TEST
+
 int
 main (void)
 {
@@ -120,6 +131,7 @@ main (void)
   tcase_add_test (tcase, its_norm_scales_are_not_ones);
   tcase_add_test (tcase, an_array_holds_what_gunzip_gives);
   tcase_add_test (tcase, it_is_not_exactly_float16);
+  tcase_add_test (tcase, the_draft_network_that_comes_along_is_for_it);
   suite_add_tcase (suite, tcase);
   runner = srunner_create (suite);
   srunner_run_all (runner, CK_NORMAL);
