@@ -104,8 +104,10 @@ class Writer:
 
     @torch.no_grad()
     def write(self, encoded):
-        """As Mt3.write(), of no more than n windows; and the states, of which
-        those behind an end are of no use: the caller's till the next call."""
+        """Of no more than n windows, [windows, frames, d_model]: their texts,
+        [windows, length], as Mt3.write(); and the states that they came of,
+        [windows, length, d_model], of no use behind an end, and the caller's
+        till the next call."""
         n = len(encoded)
         for layer, pair in zip(self.model.decoder.memory(encoded), self.memory):
             for x, there in zip(layer, pair):
