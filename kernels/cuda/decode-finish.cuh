@@ -11,10 +11,15 @@
 
 /* decode-gemm-hopper.cu; @tile: 1 .. DECODE_HOPPER_TILES, or its choice. In
  * float16. */
-#define DECODE_HOPPER_TILES 6
+#define DECODE_HOPPER_TILES 7
 
 cudaError_t decode_gemm_hopper (
     const Mt3CudaDecodeGemm &a, int tile, Mt3CudaLaunch launch);
+
+/* decode-gemm-wide.cu: the last of these tiles, taken from so many rows on. */
+#define DECODE_WIDE_ROWS 256
+
+cudaError_t decode_gemm_wide (const Mt3CudaDecodeGemm &a, Mt3CudaLaunch launch);
 
 /* What the threads of a block know of its rows. */
 template <int ROWS> struct RowInfo {

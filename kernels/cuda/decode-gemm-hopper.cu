@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * decode-gemm-hopper.cu: the matrix products of a decode step in float16 on
- * compute capability 9.0, of one row as of many.
+ * compute capability 9.0, of one row as of many; of the most, by way of
+ * decode-gemm-wide.cu.
  *
  * As in decode-gemm.cu, the weights are the tensor cores' first operand and the
  * rows of the batch its columns, so that a tile has as many of them as there
@@ -10,7 +11,7 @@
  * share the terms and meet in shared memory, from where results leave in whole
  * lines.
  */
-#include "decode-finish.cuh"
+#include "decode-finish-hopper.cuh"
 #include "hopper.cuh"
 #include "tensor-map.cuh"
 
@@ -20,10 +21,6 @@ typedef struct {
   float inverse_k;
   int early;
 } HopperDecodeGemm;
-
-#define COLUMNS 64 /* of a block */
-#define STRIDE (COLUMNS + 4) /* floats; no bank conflicts */
-#define WARPS 4 /* of a warpgroup */
 
 /* Of more rows the next kernel starts behind this one's wait: blocks of several
  * kernels that wait lie on some multiprocessors by twos, and on others not at
@@ -37,9 +34,8 @@ typedef struct {
 /* @R: rows of a block; @S: slices of a warpgroup that have a place in shared
  * memory at once */
 template <int R, int S> struct Tile {
-  static constexpr int rows = R, stages = S;
+  static constexpr int rows = R, stages = S, threads = THREADS;
   static constexpr int turns = (R + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
-  static constexpr int norm_turns = (R + THREADS / 8 - 1) / (THREADS / 8);
 };
 
 template <int ROWS> struct Stage {
@@ -162,186 +158,6 @@ multiply (const HopperDecodeGemm &args, Shared<T> &shared, const Share &share,
     asm volatile("" : "+f"(sums[i])); /* not read before */
 }
 
-/* Leaves them in shared memory, [row][column]. */
-template <int N>
-static __device__ __forceinline__ void
-store_sums (float *results, const float (&sums)[N])
-{
-  const int warp = threadIdx.x / 32 % WARPS, lane = threadIdx.x % 32;
-  float *to = results + warp * 16 + lane / 4 + lane % 4 * 2 * STRIDE;
-
-#pragma unroll
-  for (int i = 0; i < N; i++)
-    to[(i / 4 * 8 + i % 2) * STRIDE + i % 4 / 2 * 8] = sums[i];
-}
-
-/* -------------------------------------------------------------- results */
-
-/* Four neighbouring results of a row, and what they are added to (ADD). */
-template <typename T>
-static __device__ __forceinline__ void
-load_before (const Mt3CudaDecodeGemm &a, float4 (&before)[T::turns])
-{
-  const int column = blockIdx.x * COLUMNS + threadIdx.x % 16 * 4;
-  const bool of_query = column >= a.x_width;
-  const int stride = of_query ? a.inner : a.x_width;
-  const float *from = (of_query ? a.cross_query - a.x_width : a.x) + column;
-
-#pragma unroll
-  for (int i = 0; i < T::turns; i++) {
-    const int r = i * ROWS_AT_ONCE + threadIdx.x / 16;
-    const int row = blockIdx.y * T::rows + r;
-    before[i] = make_float4 (0.0f, 0.0f, 0.0f, 0.0f);
-    if (r < T::rows && row < a.n_rows && column < a.n)
-      before[i] = __ldcg (
-          reinterpret_cast<const float4 *> (from + (size_t) row * stride));
-  }
-}
-
-/* TRUE when one of them does not fit float16. */
-static __device__ __forceinline__ bool
-store_halves (void *to, size_t i, float4 v)
-{
-  *reinterpret_cast<uint2 *> (static_cast<__half *> (to) + i) =
-      make_uint2 (half2_bits (__floats2half2_rn (v.x, v.y)),
-          half2_bits (__floats2half2_rn (v.z, v.w)));
-  return !fits_half (v.x, v.y) || !fits_half (v.z, v.w);
-}
-
-/* Into the cache of the row's slot. */
-static __device__ __forceinline__ bool
-append4 (
-    const Mt3CudaDecodeGemm &a, int slot, int position, int column, float4 v)
-{
-  store_halves (a.cache, cache_index (a, slot, position, column),
-      make_float4 (limited (v.x), limited (v.y), limited (v.z), limited (v.w)));
-  return !fits_half (v.x, v.y) || !fits_half (v.z, v.w);
-}
-
-/* The norm's factor of the rows, by eight lanes each, and where their keys go,
- * on the way to shared memory. */
-template <typename T> struct RowLoads {
-  SquaresShare squares[T::norm_turns];
-  int slot, position;
-
-  __device__ __forceinline__ void
-  load_factors (const Mt3CudaDecodeGemm &a)
-  {
-#pragma unroll
-    for (int t = 0; t < T::norm_turns; t++) {
-      const int r = (t * THREADS + threadIdx.x) / 8;
-      const int row = blockIdx.y * T::rows + r;
-      squares[t] = {};
-      if (r < T::rows && row < a.n_rows)
-        squares[t] = load_squares (
-            a.squares + (size_t) row * (a.k / MT3_CUDA_DECODE_SQUARES),
-            a.k / MT3_CUDA_DECODE_SQUARES);
-    }
-  }
-
-  __device__ __forceinline__ void
-  load_place (const Mt3CudaDecodeGemm &a)
-  {
-    const int row = blockIdx.y * T::rows + threadIdx.x;
-
-    slot = -1;
-    position = 0;
-    if (threadIdx.x >= T::rows || row >= a.n_rows)
-      return;
-    const Mt3CudaRow *state = a.rows + row / a.places;
-    const int place = row % a.places;
-    const int remaining = __ldcg (&state->remaining);
-    slot = __ldcg (&state->slot);
-    position = __ldcg (&state->position) + place;
-    if (remaining <= place)
-      slot = -1;
-  }
-
-  __device__ __forceinline__ void
-  store_factors (const Mt3CudaDecodeGemm &a, float inverse_k, float *factor)
-  {
-    const int n_partial = a.k / MT3_CUDA_DECODE_SQUARES;
-    float sum[T::norm_turns];
-
-#pragma unroll
-    for (int t = 0; t < T::norm_turns; t++)
-      sum[t] = add_share (squares[t]);
-    if (n_partial > SQUARES_AHEAD * 16)
-#pragma unroll 1
-      for (int t = 0; t < T::norm_turns; t++) {
-        const int r = (t * THREADS + threadIdx.x) / 8;
-        const int row = blockIdx.y * T::rows + r;
-        if (r < T::rows && row < a.n_rows)
-          sum[t] +=
-              sum_beyond (a.squares + (size_t) row * n_partial, n_partial);
-      }
-#pragma unroll
-    for (int t = 0; t < T::norm_turns; t++) {
-      const int r = (t * THREADS + threadIdx.x) / 8;
-      const float f = norm_factor (sum[t], inverse_k);
-      if (r < T::rows && threadIdx.x % 8 == 0)
-        factor[r] = f;
-    }
-  }
-};
-
-static __device__ __forceinline__ float4
-scaled (float4 v, float factor)
-{
-  return make_float4 (__fmul_rn (v.x, factor), __fmul_rn (v.y, factor),
-      __fmul_rn (v.z, factor), __fmul_rn (v.w, factor));
-}
-
-static __device__ __forceinline__ float4
-added (float4 v, float4 w)
-{
-  return make_float4 (__fadd_rn (v.x, w.x), __fadd_rn (v.y, w.y),
-      __fadd_rn (v.z, w.z), __fadd_rn (v.w, w.w));
-}
-
-/* Four neighbouring results; all lanes of a warp come here together. TRUE where
- * one of them left float16. */
-template <Mt3CudaDecodeEpilogue EPILOGUE>
-static __device__ __forceinline__ bool
-finish (const Mt3CudaDecodeGemm &a, int row, int column, float4 v, bool exists,
-    int slot, int position)
-{
-  if constexpr (EPILOGUE == MT3_CUDA_DECODE_ADD) {
-    float squares = sum_of_squares (v.x, v.y) + sum_of_squares (v.z, v.w);
-    squares += __shfl_xor_sync (0xffffffffu, squares, 2);
-    squares += __shfl_xor_sync (0xffffffffu, squares, 1);
-    if (!exists)
-      return false;
-    if (column >= a.x_width) {
-      *reinterpret_cast<float4 *> (
-          a.cross_query + (size_t) row * a.inner + column - a.x_width) = v;
-      return false;
-    }
-    const size_t i = (size_t) row * a.x_width + column;
-    *reinterpret_cast<float4 *> (a.x + i) = v;
-    if (threadIdx.x % 4 == 0)
-      a.out_squares[i / MT3_CUDA_DECODE_SQUARES] = squares;
-    return store_halves (a.out.hi, i, v);
-  } else if constexpr (EPILOGUE == MT3_CUDA_DECODE_GATED) {
-    const float o0 = __fmul_rn (gelu (v.x), v.y);
-    const float o1 = __fmul_rn (gelu (v.z), v.w);
-    return exists &&
-           store2<false> (a.out, (size_t) row * (a.n / 2) + column / 2, o0, o1);
-  } else {
-    if (!exists)
-      return false;
-    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= 3 * a.inner) {
-      *reinterpret_cast<float4 *> (
-          a.cross_query + (size_t) row * a.inner + column - 3 * a.inner) = v;
-      return false;
-    }
-    if (EPILOGUE == MT3_CUDA_DECODE_QKV && column >= a.inner)
-      return slot >= 0 && append4 (a, slot, position, column, v);
-    *reinterpret_cast<float4 *> (a.y + (size_t) row * a.y_stride + column) = v;
-    return false;
-  }
-}
-
 /* --------------------------------------------------------------- kernel */
 
 template <Mt3CudaDecodeEpilogue EPILOGUE, typename T>
@@ -355,6 +171,7 @@ __launch_bounds__ (THREADS, T::rows > 48 ? 1 : 2)
   const int group = threadIdx.x / (WARPS * 32);
   const Share share (group, a.k / DECODE_SLICE);
   const int column = blockIdx.x * COLUMNS + threadIdx.x % 16 * 4;
+  const int row0 = blockIdx.y * T::rows + threadIdx.x / 16;
   float sums[T::rows / 2];
   float4 before[T::turns];
   RowLoads<T> loads;
@@ -384,8 +201,14 @@ __launch_bounds__ (THREADS, T::rows > 48 ? 1 : 2)
   __syncwarp ();
   if (normalised)
     loads.load_factors (a);
-  if (EPILOGUE == MT3_CUDA_DECODE_ADD)
-    load_before<T> (a, before);
+#pragma unroll
+  for (int i = 0; i < T::turns; i++)
+    if (EPILOGUE == MT3_CUDA_DECODE_ADD)
+      before[i] = load_before (a,
+          i * ROWS_AT_ONCE + (int) threadIdx.x / 16 < T::rows
+              ? row0 + i * ROWS_AT_ONCE
+              : a.n_rows,
+          column);
   if (EPILOGUE == MT3_CUDA_DECODE_QKV)
     loads.load_place (a);
 
@@ -403,7 +226,7 @@ __launch_bounds__ (THREADS, T::rows > 48 ? 1 : 2)
 #pragma unroll
   for (int i = 0; i < T::turns; i++) {
     const int r = min (i * ROWS_AT_ONCE + (int) threadIdx.x / 16, T::rows - 1);
-    const int row = blockIdx.y * T::rows + i * ROWS_AT_ONCE + threadIdx.x / 16;
+    const int row = row0 + i * ROWS_AT_ONCE;
     const bool exists = i * ROWS_AT_ONCE + (int) threadIdx.x / 16 < T::rows &&
                         row < a.n_rows && column < a.n;
     float4 v = make_float4 (0.0f, 0.0f, 0.0f, 0.0f);
@@ -467,12 +290,15 @@ static int
 choose_tile (const Mt3CudaDecodeGemm &a)
 {
   static const int rows[] = {8, 16, 32, 48, 64, 96};
+  const int n_narrow = DECODE_HOPPER_TILES - 1;
   const int at_least = a.n_rows < 32 ? a.n_rows : 32, at_once = 100;
   const int columns = (a.n + COLUMNS - 1) / COLUMNS;
   int tile = 1;
 
+  if (a.n_rows >= DECODE_WIDE_ROWS)
+    return DECODE_HOPPER_TILES;
   while (
-      tile < DECODE_HOPPER_TILES &&
+      tile < n_narrow &&
       (rows[tile - 1] < at_least ||
           (a.n_rows + rows[tile - 1] - 1) / rows[tile - 1] * columns > at_once))
     tile++;
@@ -483,7 +309,7 @@ template <Mt3CudaDecodeEpilogue EPILOGUE>
 static cudaError_t
 launch_epilogue (const Mt3CudaDecodeGemm &a, int tile, Mt3CudaLaunch launch)
 {
-  switch (tile > 0 ? tile : choose_tile (a)) {
+  switch (tile) {
     case 1:
       return launch_rows<EPILOGUE, 8> (a, launch);
     case 2:
@@ -502,6 +328,10 @@ launch_epilogue (const Mt3CudaDecodeGemm &a, int tile, Mt3CudaLaunch launch)
 cudaError_t
 decode_gemm_hopper (const Mt3CudaDecodeGemm &a, int tile, Mt3CudaLaunch launch)
 {
+  if (tile <= 0)
+    tile = choose_tile (a);
+  if (tile == DECODE_HOPPER_TILES)
+    return decode_gemm_wide (a, launch);
   switch (a.epilogue) {
     case MT3_CUDA_DECODE_ADD:
       return launch_epilogue<MT3_CUDA_DECODE_ADD> (a, tile, launch);

@@ -376,7 +376,7 @@ typedef struct {
   int tile;
 } Mt3CudaDecodeGemm;
 
-#define MT3_CUDA_DECODE_TILES 12
+#define MT3_CUDA_DECODE_TILES 13
 
 cudaError_t mt3_cuda_decode_gemm (
     const Mt3CudaDecodeGemm *args, Mt3CudaLaunch launch);
