@@ -381,6 +381,16 @@ run_op (const Op *op)
     run_sample (&op->sample);
 }
 
+static void
+append_ops (cudaStream_t stream, const Op *ops, guint n)
+{
+  g_array_append_vals (stream->ops, ops, n);
+  stream->n_added += n;
+  for (guint i = 0; i < n; i++)
+    if (ops[i].kind == OP_MEL)
+      fake_device.n_to_encode += ops[i].mel.n_windows;
+}
+
 static cudaError_t
 add_op (cudaStream_t stream, const Op *op)
 {
@@ -388,12 +398,10 @@ add_op (cudaStream_t stream, const Op *op)
 
   if (result != cudaSuccess)
     return result;
-  if (stream->captured != NULL) {
+  if (stream->captured != NULL)
     g_array_append_vals (stream->captured, op, 1);
-  } else {
-    g_array_append_vals (stream->ops, op, 1);
-    stream->n_added++;
-  }
+  else
+    append_ops (stream, op, 1);
   return cudaSuccess;
 }
 
@@ -410,7 +418,6 @@ run_until (cudaStream_t stream, guint64 at)
 cudaError_t
 mt3_cuda_mel (const Mt3CudaMel *args, cudaStream_t stream)
 {
-  fake_device.n_to_encode += args->n_windows;
   return add_op (stream, &(Op){.kind = OP_MEL, .mel = *args});
 }
 
@@ -717,9 +724,8 @@ cudaGraphLaunch (cudaGraphExec_t executable, cudaStream_t stream)
 
   if (result != cudaSuccess)
     return result;
-  g_array_append_vals (
-      stream->ops, executable->ops->data, executable->ops->len);
-  stream->n_added += executable->ops->len;
+  fake_device.n_graphs++;
+  append_ops (stream, (const Op *) executable->ops->data, executable->ops->len);
   return cudaSuccess;
 }
 

@@ -29,6 +29,7 @@ G_BEGIN_DECLS
  * @n_calls: that could have failed, so far
  * @n_uploads: asynchronous copies to the device so far
  * @n_to_encode: windows that the encoder was asked for so far
+ * @n_graphs: that were launched so far
  * @n_drafted: tokens made in float16 so far
  * @n_live: blocks, streams, events and graphs that were not given back
  * @bytes: of device memory in use
@@ -38,7 +39,7 @@ typedef struct {
   gboolean restless;
   guint patience;
   guint fail_at;
-  guint n_calls, n_uploads, n_to_encode, n_drafted, n_live;
+  guint n_calls, n_uploads, n_to_encode, n_graphs, n_drafted, n_live;
   gsize bytes;
 } FakeDevice;
 

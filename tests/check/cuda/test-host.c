@@ -397,11 +397,25 @@ START_TEST (test_the_encoder_does_not_wait_for_lanes)
   guint finished[96], n;
 
   fake_device.patience = 1000;
+  fake_device.n_to_encode = 0; /* without what opening encodes */
   prefill_many (backend, 0);
   prefill_slots (backend, batch, batch + 4, 1, 100);
   ck_assert_uint_le (fake_device.n_to_encode, batch);
   ck_assert (backend->decode (backend, 1, finished, &n, NULL));
   ck_assert_uint_eq (fake_device.n_to_encode, batch + 4);
+  backend->close (backend);
+}
+END_TEST
+
+START_TEST (test_a_whole_batch_of_the_encoder_is_one_graph)
+{
+  const Way way = {96, 0, MT3_PRECISION_FAST};
+  Mt3Backend *backend = open_backend (&way, NULL);
+
+  fake_device.n_to_encode = 0;
+  prefill_many (backend, 0);
+  ck_assert_uint_eq (fake_device.n_graphs, 1);
+  ck_assert_uint_eq (fake_device.n_to_encode, backend->prefill_batch);
   backend->close (backend);
 }
 END_TEST
@@ -567,6 +581,7 @@ host_suite (void)
   tcase_add_test (
       host, test_the_lane_that_was_started_first_is_collected_first);
   tcase_add_test (host, test_the_encoder_does_not_wait_for_lanes);
+  tcase_add_test (host, test_a_whole_batch_of_the_encoder_is_one_graph);
   tcase_add_test (host, test_a_draft_in_doubt_is_put_right_at_once);
   tcase_add_loop_test (host, test_a_slot_is_free_as_soon_as_it_is_released, 0,
       G_N_ELEMENTS (releases));

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "engine/cuda/graph.h"
+
 static gboolean
 init_stage (Mt3CudaPrefill *self, Mt3CudaPrefillStage *stage, GError **error)
 {
@@ -21,11 +23,7 @@ init_stage (Mt3CudaPrefill *self, Mt3CudaPrefillStage *stage, GError **error)
     return FALSE;
   stage->slots = mt3_cuda_memory_host (
       &self->memory, 2 * self->batch * sizeof (gint), "slots", error);
-  if (stage->slots == NULL)
-    return FALSE;
-  stage->device_slots = mt3_cuda_memory_device (
-      &self->memory, 2 * self->batch * sizeof (gint), "slots", error);
-  return stage->device_slots != NULL &&
+  return stage->slots != NULL &&
          mt3_cuda_check (
              cudaEventCreateWithFlags (&stage->done, cudaEventDisableTiming),
              "create an event", error);
@@ -42,55 +40,10 @@ take_planes (
       "the encoder", error);
 }
 
-gboolean
-mt3_cuda_prefill_init (Mt3CudaPrefill *self, const Mt3CudaWeights *weights,
-    Mt3CudaSlots *slots, guint batch, gboolean dependent, GError **error)
-{
-  const Mt3Config *config = &weights->config;
-  const gsize rows = (gsize) batch * config->window_frames;
-
-  self->weights = weights;
-  self->slots = slots;
-  self->batch = batch;
-  self->dependent = dependent;
-  if (!mt3_cuda_check (
-          cudaStreamCreateWithFlags (&self->stream, cudaStreamNonBlocking),
-          "create a stream", error))
-    return FALSE;
-  for (guint i = 0; i < MT3_CUDA_PREFILL_STAGES; i++)
-    if (!init_stage (self, &self->stages[i], error))
-      return FALSE;
-  self->x = mt3_cuda_memory_device (&self->memory,
-      rows * config->d_model * sizeof (gfloat), "the encoder", error);
-  if (self->x == NULL)
-    return FALSE;
-  self->squares = mt3_cuda_memory_device (&self->memory,
-      rows * config->d_model / MT3_CUDA_PREFILL_SQUARES * sizeof (gfloat),
-      "the encoder", error);
-  return self->squares != NULL &&
-         take_planes (self, config->n_mels, &self->mel, error) &&
-         take_planes (self, config->d_model, &self->planes, error) &&
-         take_planes (self, 3 * mt3_config_inner (config), &self->qkv, error) &&
-         take_planes (
-             self, mt3_config_inner (config), &self->attended, error) &&
-         take_planes (self, config->encoder_d_ff, &self->gated, error);
-}
-
-void
-mt3_cuda_prefill_clear (Mt3CudaPrefill *self)
-{
-  for (guint i = 0; i < MT3_CUDA_PREFILL_STAGES; i++)
-    if (self->stages[i].done != NULL)
-      cudaEventDestroy (self->stages[i].done);
-  if (self->stream != NULL)
-    cudaStreamDestroy (self->stream);
-  mt3_cuda_memory_clear (&self->memory);
-}
-
 /* A product whose fields all steps share. */
 static Mt3CudaGemm
-product (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
-    guint n_windows, Mt3CudaPlanes a, Mt3CudaPlanes w, guint n, guint k)
+product (const Mt3CudaPrefill *self, guint n_windows, Mt3CudaPlanes a,
+    Mt3CudaPlanes w, guint n, guint k)
 {
   const Mt3Config *config = &self->weights->config;
 
@@ -102,7 +55,7 @@ product (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
       .k = (int) k,
       .n_heads = (int) config->n_heads,
       .frames = (int) config->window_frames,
-      .slots = stage->device_slots,
+      .slots = self->device_slots,
       .overflow = self->slots->overflow,
   };
 }
@@ -143,14 +96,13 @@ normalised (const Mt3CudaPrefill *self, Mt3CudaGemm gemm,
 }
 
 static cudaError_t
-front_end (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
-    guint n_windows)
+front_end (const Mt3CudaPrefill *self, guint n_windows)
 {
   const Mt3CudaWeights *w = self->weights;
   const Mt3CudaMel mel = {
       .samples = self->slots->samples,
-      .slots = stage->device_slots,
-      .n_frames = stage->device_slots + self->batch,
+      .slots = self->device_slots,
+      .n_frames = self->device_slots + self->batch,
       .n_windows = (int) n_windows,
       .frames = (int) w->config.window_frames,
       .hop = (int) w->config.hop_length,
@@ -169,8 +121,8 @@ front_end (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
 }
 
 static cudaError_t
-encoder_layer (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
-    guint n_windows, const Mt3CudaEncoderLayer *w)
+encoder_layer (
+    const Mt3CudaPrefill *self, guint n_windows, const Mt3CudaEncoderLayer *w)
 {
   const Mt3Config *config = &self->weights->config;
   const guint d = config->d_model, inner = mt3_config_inner (config);
@@ -186,47 +138,113 @@ encoder_layer (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
   cudaError_t result;
 
   result = normalised (self,
-      product (self, stage, n_windows, self->planes, w->qkv, 3 * inner, d),
+      product (self, n_windows, self->planes, w->qkv, 3 * inner, d),
       MT3_CUDA_STORE, self->qkv);
   if (result == cudaSuccess)
     result = mt3_cuda_attention (&attention, launch (self));
   if (result == cudaSuccess)
-    result = add (self,
-        product (self, stage, n_windows, self->attended, w->out, d, inner),
-        self->x, rows);
+    result =
+        add (self, product (self, n_windows, self->attended, w->out, d, inner),
+            self->x, rows);
   if (result == cudaSuccess)
     result = normalised (self,
-        product (self, stage, n_windows, self->planes, w->up, 2 * ff, d),
+        product (self, n_windows, self->planes, w->up, 2 * ff, d),
         MT3_CUDA_GATED, self->gated);
   if (result == cudaSuccess)
-    result = add (self,
-        product (self, stage, n_windows, self->gated, w->down, d, ff), self->x,
-        rows);
+    result = add (self, product (self, n_windows, self->gated, w->down, d, ff),
+        self->x, rows);
   return result;
 }
 
+/* Of the windows that @device_slots names. */
 static cudaError_t
-compute (const Mt3CudaPrefill *self, const Mt3CudaPrefillStage *stage,
-    guint n_windows)
+compute (gconstpointer prefill, guint n_windows)
 {
+  const Mt3CudaPrefill *self = prefill;
   const Mt3CudaWeights *w = self->weights;
   const Mt3Config *config = &w->config;
   const guint cross = self->weights->n_layers * 2 * mt3_config_inner (config);
-  cudaError_t result = front_end (self, stage, n_windows);
+  cudaError_t result = front_end (self, n_windows);
 
   if (result == cudaSuccess)
     result = add (self,
-        product (self, stage, n_windows, self->mel, w->projection,
-            config->d_model, config->n_mels),
+        product (self, n_windows, self->mel, w->projection, config->d_model,
+            config->n_mels),
         w->positions, config->window_frames);
   for (guint i = 0; i < config->encoder_layers && result == cudaSuccess; i++)
-    result = encoder_layer (self, stage, n_windows, &w->encoder[i]);
+    result = encoder_layer (self, n_windows, &w->encoder[i]);
   if (result == cudaSuccess)
     result = normalised (self,
-        product (self, stage, n_windows, self->planes, w->cross_kv, cross,
-            config->d_model),
+        product (
+            self, n_windows, self->planes, w->cross_kv, cross, config->d_model),
         MT3_CUDA_CROSS_KV, (Mt3CudaPlanes){0});
   return result;
+}
+
+/* The graph of a whole batch: one call of the host, who has windows to copy and
+ * lanes to look after, and not one for each kernel. These have to have run
+ * before: of no frames. */
+static gboolean
+capture (Mt3CudaPrefill *self, GError **error)
+{
+  if (!mt3_cuda_check (compute (self, self->batch), "encode silence", error) ||
+      !mt3_cuda_check (
+          cudaStreamSynchronize (self->stream), "encode silence", error))
+    return FALSE;
+  self->whole = mt3_cuda_graph_new (
+      self->stream, compute, self, self->batch, "the encoder", error);
+  return self->whole != NULL;
+}
+
+gboolean
+mt3_cuda_prefill_init (Mt3CudaPrefill *self, const Mt3CudaWeights *weights,
+    Mt3CudaSlots *slots, guint batch, gboolean dependent, GError **error)
+{
+  const Mt3Config *config = &weights->config;
+  const gsize rows = (gsize) batch * config->window_frames;
+
+  self->weights = weights;
+  self->slots = slots;
+  self->batch = batch;
+  self->dependent = dependent;
+  if (!mt3_cuda_check (
+          cudaStreamCreateWithFlags (&self->stream, cudaStreamNonBlocking),
+          "create a stream", error))
+    return FALSE;
+  for (guint i = 0; i < MT3_CUDA_PREFILL_STAGES; i++)
+    if (!init_stage (self, &self->stages[i], error))
+      return FALSE;
+  self->device_slots = mt3_cuda_memory_device (
+      &self->memory, 2 * batch * sizeof (gint), "slots", error);
+  if (self->device_slots == NULL)
+    return FALSE;
+  self->x = mt3_cuda_memory_device (&self->memory,
+      rows * config->d_model * sizeof (gfloat), "the encoder", error);
+  if (self->x == NULL)
+    return FALSE;
+  self->squares = mt3_cuda_memory_device (&self->memory,
+      rows * config->d_model / MT3_CUDA_PREFILL_SQUARES * sizeof (gfloat),
+      "the encoder", error);
+  return self->squares != NULL &&
+         take_planes (self, config->n_mels, &self->mel, error) &&
+         take_planes (self, config->d_model, &self->planes, error) &&
+         take_planes (self, 3 * mt3_config_inner (config), &self->qkv, error) &&
+         take_planes (
+             self, mt3_config_inner (config), &self->attended, error) &&
+         take_planes (self, config->encoder_d_ff, &self->gated, error) &&
+         capture (self, error);
+}
+
+void
+mt3_cuda_prefill_clear (Mt3CudaPrefill *self)
+{
+  for (guint i = 0; i < MT3_CUDA_PREFILL_STAGES; i++)
+    if (self->stages[i].done != NULL)
+      cudaEventDestroy (self->stages[i].done);
+  g_clear_pointer (&self->whole, mt3_cuda_graph_free);
+  if (self->stream != NULL)
+    cudaStreamDestroy (self->stream);
+  mt3_cuda_memory_clear (&self->memory);
 }
 
 static Mt3CudaPrefillStage *
@@ -280,6 +298,14 @@ mt3_cuda_prefill_add (
          mt3_cuda_prefill_start (self, TRUE, error);
 }
 
+static cudaError_t
+encode (const Mt3CudaPrefill *self)
+{
+  return self->n_waiting == self->batch
+             ? cudaGraphLaunch (self->whole, self->stream)
+             : compute (self, self->n_waiting);
+}
+
 gboolean
 mt3_cuda_prefill_start (Mt3CudaPrefill *self, gboolean force, GError **error)
 {
@@ -288,12 +314,11 @@ mt3_cuda_prefill_start (Mt3CudaPrefill *self, gboolean force, GError **error)
   if (self->n_waiting == 0 ||
       (!force && !mt3_cuda_prefill_is_done (self, self->n_started)))
     return TRUE;
-  if (!mt3_cuda_check (cudaMemcpyAsync (stage->device_slots, stage->slots,
+  if (!mt3_cuda_check (cudaMemcpyAsync (self->device_slots, stage->slots,
                            2 * self->batch * sizeof (gint),
                            cudaMemcpyHostToDevice, self->stream),
           "copy slot numbers to the device", error) ||
-      !mt3_cuda_check (
-          compute (self, stage, self->n_waiting), "start the encoder", error) ||
+      !mt3_cuda_check (encode (self), "start the encoder", error) ||
       !mt3_cuda_check (cudaEventRecord (stage->done, self->stream),
           "start the encoder", error))
     return FALSE;

@@ -17,7 +17,6 @@ typedef struct {
   gfloat *samples;
   guint32 *allowed;
   gint *slots; /* slots, then n_frames */
-  gint *device_slots;
   cudaEvent_t done;
 } Mt3CudaPrefillStage;
 
@@ -28,6 +27,8 @@ typedef struct {
  * @n_started: batches since the start; batch i is done when its stage's event
  *   is, see mt3_cuda_prefill_is_done()
  * @n_waiting: windows of batch n_started + 1, which has not started
+ * @device_slots: of the batch that is computed
+ * @whole: the kernels of a batch of @batch windows
  */
 typedef struct {
   const Mt3CudaWeights *weights;
@@ -40,6 +41,8 @@ typedef struct {
   guint n_waiting;
   cudaStream_t stream;
   Mt3CudaPrefillStage stages[MT3_CUDA_PREFILL_STAGES];
+  gint *device_slots;
+  cudaGraphExec_t whole;
   gfloat *x;
   gfloat *squares;
   Mt3CudaPlanes mel, planes, qkv, attended, gated;
