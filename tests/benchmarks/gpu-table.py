@@ -75,7 +75,8 @@ def pipeline():
             f'from WAV {milliseconds(file["pipeline-wav"])}, '
             f'{file["overhead-wav"]:.0f} %; from FLAC '
             f'{milliseconds(file["pipeline"])}, {file["overhead"]:.0f} % '
-            f'(decoding it alone {milliseconds(file["decoding-alone"])}, the '
+            f'(with queues {milliseconds(file["pipeline-queues"])}; decoding '
+            f'it alone {milliseconds(file["decoding-alone"])}, the '
             f'engine {milliseconds(file["engine"])})', '')
 
 

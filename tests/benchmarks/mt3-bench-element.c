@@ -4,10 +4,10 @@
  * FLAC, 16 kHz, mono.
  *
  * A whole file (the default): a pipeline from a file source to a file sink, the
- * same from a WAV file, the engine alone on the same windows, and decoding the
- * file alone, by turns in one process that has the engine open. --streams: live
- * elements. Every figure is the median of --runs runs after one that does not
- * count.
+ * same with queues behind parser and decoder, the same from a WAV file, the
+ * engine alone on the same windows, and decoding the file alone, by turns in
+ * one process that has the engine open. --streams: live elements. Every figure
+ * is the median of --runs runs after one that does not count.
  */
 #include <glib/gstdio.h>
 #include <stdlib.h>
@@ -85,13 +85,13 @@ open_engine (const gchar *text, GError **error)
 
 /* What a file gives in one run; seconds. */
 typedef struct {
-  gdouble engine, pipeline, from_wav, first_note, decoding;
+  gdouble engine, pipeline, queued, from_wav, first_note, decoding;
 } FileTimes;
 
 /* Files of this run of the program, and what becomes of them. */
 typedef struct {
   gchar *folder, *wav, *midi;
-  gchar *from_flac, *from_wav, *live; /* pipelines */
+  gchar *from_flac, *queued, *from_wav, *live; /* pipelines */
 } Files;
 
 static void
@@ -106,6 +106,7 @@ files_clear (Files *files)
   g_free (files->wav);
   g_free (files->midi);
   g_free (files->from_flac);
+  g_free (files->queued);
   g_free (files->from_wav);
   g_free (files->live);
 }
@@ -121,6 +122,10 @@ files_init (Files *files, const gchar *element, GError **error)
   files->midi = g_build_filename (files->folder, "notes.mid", NULL);
   files->from_flac = g_strdup_printf (
       DECODE " ! %s ! filesink location=\"%s\"", element, files->midi);
+  files->queued = g_strdup_printf (
+      "filesrc name=in ! flacparse ! queue ! flacdec ! queue ! %s ! "
+      "filesink location=\"%s\"",
+      element, files->midi);
   files->from_wav = g_strdup_printf (
       "filesrc name=in ! wavparse ! %s ! filesink location=\"%s\"", element,
       files->midi);
@@ -139,6 +144,7 @@ time_file (Mt3Engine *engine, const Files *files, GPtrArray *windows,
 
   if (!bulk_run_engine (engine, windows, NULL, &bulk, error) ||
       !file_pipeline_run (files->from_flac, clip, &times->pipeline, error) ||
+      !file_pipeline_run (files->queued, clip, &times->queued, error) ||
       !file_pipeline_run (
           files->from_wav, files->wav, &times->from_wav, error) ||
       !file_pipeline_first_note (
@@ -181,6 +187,8 @@ report_file (const GArray *runs, Report *report)
   report_number (report, "engine", engine, "s");
   report_number (report, "pipeline", pipeline, "s");
   report_number (report, "overhead", 100.0 * (pipeline / engine - 1.0), "%");
+  report_number (report, "pipeline-queues",
+      median (runs, G_STRUCT_OFFSET (FileTimes, queued)), "s");
   report_number (report, "pipeline-wav", from_wav, "s");
   report_number (
       report, "overhead-wav", 100.0 * (from_wav / engine - 1.0), "%");
