@@ -66,7 +66,8 @@
  * ## Failure
  *
  * If the device fails, or upstream ends early, the file with all notes so far
- * is still written.
+ * is still written. With #GstMt3Transcribe:device `auto` the CPU goes on where
+ * a GPU has failed, and a WARNING is posted.
  *
  * ## Example launch lines
  * |[

@@ -115,6 +115,22 @@ gst_mt3_transcribe_post (GstMt3Transcribe *self, GstMessageType type,
 }
 
 void
+gst_mt3_transcribe_watch_device (GstMt3Transcribe *self)
+{
+  GstMt3Run *run = self->popped;
+  Mt3EngineStats stats;
+
+  mt3_engine_get_stats (run->engine, &stats);
+  if (stats.device == run->device)
+    return;
+  run->device = stats.device;
+  GST_ELEMENT_WARNING (self, RESOURCE, FAILED,
+      (_ ("The GPU failed. Transcription goes on with the CPU.")),
+      ("%s", stats.fallback));
+  gst_mt3_transcribe_log_stats (self);
+}
+
+void
 gst_mt3_transcribe_post_error (
     GstMt3Transcribe *self, const gchar *model_file, GError *error)
 {

@@ -58,12 +58,14 @@ typedef struct {
  * The part of the audio that one engine transcribes.
  *
  * @start: where index 0 of its windows begins, since the first sample of all
+ * @device: that the engine has, as far as the task has told; interned
  * @segment_done: (nullable): ended the segment, and the run before
  */
 typedef struct {
   Mt3Engine *engine;
   Mt3Stream *stream;
   GstClockTime start;
+  const gchar *device;
   GstEvent *segment_done;
 } GstMt3Run;
 
@@ -164,6 +166,9 @@ GstFlowReturn gst_mt3_transcribe_wait_model (
 /* Posts @error (transfer full), which an engine gave. */
 void gst_mt3_transcribe_post_error (
     GstMt3Transcribe *self, const gchar *model_file, GError *error);
+
+/* For the task: tells when the engine has gone on with another device. */
+void gst_mt3_transcribe_watch_device (GstMt3Transcribe *self);
 
 /* transcribe-run.c */
 

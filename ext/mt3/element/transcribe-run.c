@@ -48,12 +48,15 @@ gst_mt3_transcribe_begin_run (GstMt3Transcribe *self, Mt3Engine *engine,
 {
   GstMt3Run *run = g_atomic_rc_box_new0 (GstMt3Run), *before = self->run;
   gboolean live = gst_mt3_transcribe_begin_live (self, engine);
+  Mt3EngineStats stats;
   gboolean stopped;
 
   mt3_decoding_clear (&self->decoding);
   self->decoding =
       gst_mt3_transcribe_decoding (self, mt3_engine_config (engine));
+  mt3_engine_get_stats (engine, &stats);
   run->engine = engine;
+  run->device = stats.device;
   run->start = start;
   run->segment_done = segment_done;
   run->stream =

@@ -316,6 +316,7 @@ gst_mt3_transcribe_handle_transcript (
       transcript->index, transcript->n_tokens,
       transcript->ended ? "" : " without an end", transcript->latency_us);
 
+  gst_mt3_transcribe_watch_device (self);
   gst_mt3_transcribe_measure_window (self, transcript);
   gst_mt3_transcribe_decode_notes (self, transcript, seconds);
   gst_mt3_transcribe_count (self, transcript, seconds);

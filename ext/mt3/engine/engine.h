@@ -38,7 +38,7 @@ typedef struct {
 typedef struct {
   const gchar *device; /* "cpu", "cuda" */
   const gchar *description; /* e.g. "AVX-512, 2 threads" */
-  const gchar *fallback; /* why AUTO did not choose CUDA, or NULL */
+  const gchar *fallback; /* why AUTO has not got CUDA, or NULL */
   Mt3Precision precision;
   guint n_slots;
   guint max_beams; /* of a window */

@@ -453,6 +453,77 @@ GST_START_TEST (a_search_on_cuda_is_an_error_that_names_the_cpu)
 
 GST_END_TEST
 
+/* Has a module in the place of libmt3cuda.so. */
+static void
+install_module (const gchar *kind)
+{
+  g_autofree gchar *name = g_strdup_printf ("libmt3fake-%s.so", kind);
+  g_autofree gchar *from =
+      g_build_filename (g_getenv ("MT3_FAKE_MODULES"), name, NULL);
+  g_autofree gchar *to = file_in_folder ("libmt3cuda.so");
+
+  fail_unless_equals_int (symlink (from, to), 0);
+  g_setenv ("GST_MT3_MODULE_DIR", folder, TRUE);
+}
+
+GST_START_TEST (cuda_that_cannot_run_is_an_error_that_says_why)
+{
+  GstElement *pipeline =
+      launch ("audiotestsrc num-buffers=10 ! mt3transcribe model-file=\"%s\" "
+              "device=cuda ! fakesink",
+          tiny_model ());
+  g_autofree gchar *debug = NULL;
+  g_autoptr (GError) error = NULL;
+  GstMessage *message;
+
+  install_module ("unready");
+  message = play (pipeline);
+  fail_unless_equals_int (GST_MESSAGE_TYPE (message), GST_MESSAGE_ERROR);
+  gst_message_parse_error (message, &error, &debug);
+  fail_unless (
+      g_error_matches (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_FAILED));
+  fail_unless (strstr (debug, "the test has no driver") != NULL, "%s", debug);
+  gst_message_unref (message);
+  gst_object_unref (pipeline);
+}
+
+GST_END_TEST
+
+GST_START_TEST (the_cpu_goes_on_with_a_warning_where_cuda_fails)
+{
+  GstElement *pipeline = launch (
+      "audiotestsrc num-buffers=200 ! mt3transcribe name=mt3 "
+      "model-file=\"%s\" max-tokens=20 batch-size=2 ! fakesink name=sink",
+      tiny_model ());
+  GstElement *element = gst_bin_get_by_name (GST_BIN (pipeline), "mt3");
+  g_autoptr (GstBus) bus = gst_element_get_bus (pipeline);
+  g_autoptr (GstStructure) stats = NULL;
+  g_autofree gchar *debug = NULL;
+  g_autoptr (GError) error = NULL;
+  GstMessage *warning, *end;
+
+  install_module ("good");
+  g_setenv ("FAKE_FAIL_DECODE", "3", TRUE);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  warning = gst_bus_timed_pop_filtered (
+      bus, 20 * GST_SECOND, GST_MESSAGE_WARNING | GST_MESSAGE_ERROR);
+  fail_unless_equals_int (GST_MESSAGE_TYPE (warning), GST_MESSAGE_WARNING);
+  gst_message_parse_warning (warning, &error, &debug);
+  fail_unless (strstr (debug, "cuda: device lost") != NULL, "%s", debug);
+  end = gst_bus_timed_pop_filtered (bus, 20 * GST_SECOND,
+      GST_MESSAGE_EOS | GST_MESSAGE_WARNING | GST_MESSAGE_ERROR);
+  fail_unless_equals_int (GST_MESSAGE_TYPE (end), GST_MESSAGE_EOS);
+  g_object_get (element, "stats", &stats, NULL);
+  fail_unless_equals_string (gst_structure_get_string (stats, "device"), "cpu");
+  gst_message_unref (warning);
+  gst_message_unref (end);
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (element);
+  gst_object_unref (pipeline);
+}
+
+GST_END_TEST
+
 /* Sinks */
 
 #define MUSIC                                                                  \
@@ -552,6 +623,8 @@ plugin_suite (void)
   tcase_add_test (tcase, who_asks_for_the_cpu_is_not_told_why_not_cuda);
   tcase_add_test (tcase, for_a_search_auto_is_the_cpu_and_stats_say_why);
   tcase_add_test (tcase, a_search_on_cuda_is_an_error_that_names_the_cpu);
+  tcase_add_test (tcase, cuda_that_cannot_run_is_an_error_that_says_why);
+  tcase_add_test (tcase, the_cpu_goes_on_with_a_warning_where_cuda_fails);
   tcase_add_test (tcase, updates_end_in_the_same_file);
   tcase_add_test (tcase, updates_survive_a_stop);
   tcase_add_test (tcase, a_pipe_gets_one_file);
