@@ -599,17 +599,6 @@ cudaStreamSynchronize (cudaStream_t stream)
 }
 
 cudaError_t
-cudaDeviceSynchronize (void)
-{
-  for (guint i = 0; i < streams->len; i++) {
-    cudaStream_t stream = g_ptr_array_index (streams, i);
-
-    run_until (stream, stream->n_added);
-  }
-  return outcome (cudaErrorUnknown);
-}
-
-cudaError_t
 cudaEventCreateWithFlags (cudaEvent_t *event, unsigned int flags)
 {
   if (outcome (cudaErrorUnknown) != cudaSuccess)
@@ -675,6 +664,11 @@ cudaStreamEndCapture (cudaStream_t stream, cudaGraph_t *graph)
 {
   if (outcome (cudaErrorUnknown) != cudaSuccess)
     return cudaErrorUnknown;
+  if (fake_device.n_broken > 0) {
+    fake_device.n_broken--;
+    g_clear_pointer (&stream->captured, g_array_unref);
+    return cudaErrorStreamCaptureInvalidated;
+  }
   *graph = g_new0 (struct CUgraph_st, 1);
   (*graph)->ops = g_steal_pointer (&stream->captured);
   fake_device.n_live++;

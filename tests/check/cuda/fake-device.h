@@ -25,6 +25,7 @@ G_BEGIN_DECLS
  * @restless: streams do something now and then, before anybody waits
  * @patience: times that an event is asked for before it has happened by itself;
  *   at first so many that whole batches come meanwhile
+ * @n_broken: captures that somebody else will break
  * @fail_at: the call that fails, counted from 1; 0: none
  * @n_calls: that could have failed, so far
  * @n_uploads: asynchronous copies to the device so far
@@ -38,6 +39,7 @@ typedef struct {
   int driver, runtime, n_devices, capability;
   gboolean restless;
   guint patience;
+  guint n_broken;
   guint fail_at;
   guint n_calls, n_uploads, n_to_encode, n_graphs, n_drafted, n_live;
   gsize bytes;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * gpu-devices.c: each device has an engine of its own, and they give the same
- * bits while they work at the same time. Runs on a machine with several GPUs of
- * one kind, and does nothing where there is one.
+ * gpu-devices.c: engines of one device open and close beside each other. Each
+ * device has an engine of its own, and they give the same bits while they work
+ * at the same time: where there are several GPUs of one kind.
  *
  * usage: gpu-devices MODEL
  */
@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 
 #define N_WINDOWS 40
+#define N_OPENED 4
 #define MAX_DEVICES 16
 #define BATCH_SIZE 24
 
@@ -22,12 +23,12 @@ static const gchar *model;
 static int n_devices;
 
 static Mt3Engine *
-open_engine (guint device)
+open_engine (guint device, Mt3Precision precision)
 {
   const Mt3EngineOptions options = {
       .model_file = model,
       .device = MT3_DEVICE_CUDA,
-      .precision = MT3_PRECISION_FAST,
+      .precision = precision,
       .cuda_device_id = device,
       .batch_size = BATCH_SIZE,
   };
@@ -97,7 +98,7 @@ START_TEST (test_devices_give_the_same_bits_at_the_same_time)
   guint64 n_tokens = 0;
 
   for (gint i = 0; i < n_devices; i++)
-    engines[i] = open_engine (i);
+    engines[i] = open_engine (i, MT3_PRECISION_FAST);
   for (gint i = 0; i < n_devices; i++)
     streams[i] = push_all (engines[i]);
   for (guint w = 0; w < N_WINDOWS; w++) {
@@ -120,12 +121,36 @@ END_TEST
 
 START_TEST (test_each_device_has_one_engine)
 {
-  g_autoptr (Mt3Engine) first = open_engine (0);
-  g_autoptr (Mt3Engine) again = open_engine (0);
-  g_autoptr (Mt3Engine) other = open_engine (1);
+  g_autoptr (Mt3Engine) first = open_engine (0, MT3_PRECISION_FAST);
+  g_autoptr (Mt3Engine) again = open_engine (0, MT3_PRECISION_FAST);
+  g_autoptr (Mt3Engine) other = open_engine (1, MT3_PRECISION_FAST);
 
   ck_assert_ptr_eq (first, again);
   ck_assert_ptr_ne (first, other);
+}
+END_TEST
+
+static gpointer
+open_and_close (gpointer precision)
+{
+  for (guint i = 0; i < N_OPENED; i++)
+    mt3_engine_unref (
+        open_engine (0, (Mt3Precision) GPOINTER_TO_INT (precision)));
+  return NULL;
+}
+
+/* One captures graphs while the other waits for what it started, or closes. */
+START_TEST (test_engines_open_and_close_beside_each_other)
+{
+  GThread *threads[] = {
+      g_thread_new (
+          "fast", open_and_close, GINT_TO_POINTER (MT3_PRECISION_FAST)),
+      g_thread_new (
+          "exact", open_and_close, GINT_TO_POINTER (MT3_PRECISION_EXACT)),
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
+    g_thread_join (threads[i]);
 }
 END_TEST
 
@@ -133,8 +158,17 @@ static Suite *
 devices_suite (void)
 {
   Suite *suite = suite_create ("GPU devices");
-  TCase *devices = tcase_create ("devices");
+  TCase *engines = tcase_create ("engines");
+  TCase *devices;
 
+  tcase_add_test (engines, test_engines_open_and_close_beside_each_other);
+  tcase_set_timeout (engines, 60);
+  suite_add_tcase (suite, engines);
+  if (n_devices < 2) {
+    g_print ("one device: no other to compare with\n");
+    return suite;
+  }
+  devices = tcase_create ("devices");
   tcase_add_test (devices, test_each_device_has_one_engine);
   tcase_add_test (devices, test_devices_give_the_same_bits_at_the_same_time);
   suite_add_tcase (suite, devices);
@@ -149,10 +183,6 @@ main (int argc, char **argv)
 
   if (argc != 2 || cudaGetDeviceCount (&n_devices) != cudaSuccess)
     return EXIT_FAILURE;
-  if (n_devices < 2) {
-    g_print ("one device: nothing to compare\n");
-    return EXIT_SUCCESS;
-  }
   n_devices = MIN (n_devices, MAX_DEVICES);
   model = argv[1];
   runner = srunner_create (devices_suite ());

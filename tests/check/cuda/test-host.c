@@ -501,6 +501,24 @@ START_TEST (test_too_many_slots_are_refused_with_how_many_fit)
 }
 END_TEST
 
+/* As by another library of the process that waits for the whole device. */
+START_TEST (test_a_capture_that_was_broken_is_begun_again)
+{
+  const Way way = {20, 0, MT3_PRECISION_EXACT};
+  g_autoptr (GError) error = NULL;
+  Mt3Backend *backend;
+
+  fake_device.n_broken = 5;
+  backend = open_backend (&way, NULL);
+  ck_assert (run (backend, &way, 24, NULL));
+  backend->close (backend);
+  fake_device.n_broken = G_MAXUINT;
+  ck_assert_ptr_null (open_backend (&way, &error));
+  ck_assert (g_error_matches (error, MT3_ERROR, MT3_ERROR_DEVICE));
+  ck_assert_uint_eq (fake_device.n_live, 0);
+}
+END_TEST
+
 /* Opens, runs and closes with one call of CUDA's that fails. TRUE when there
  * was such a call. */
 static gboolean
@@ -588,6 +606,7 @@ host_suite (void)
   tcase_add_loop_test (
       host, test_memory_in_use_is_told, 0, G_N_ELEMENTS (ways));
   tcase_add_test (host, test_too_many_slots_are_refused_with_how_many_fit);
+  tcase_add_test (host, test_a_capture_that_was_broken_is_begun_again);
   tcase_add_loop_test (host, test_any_call_may_fail, 0, 2);
   tcase_add_test (host, test_the_probe_says_why_a_device_is_no_use);
   tcase_add_test (host, test_the_probe_finds_nothing_wrong_with_a_good_device);

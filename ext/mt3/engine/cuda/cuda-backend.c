@@ -538,7 +538,6 @@ cuda_close (Mt3Backend *backend)
   if (self->stepwise != NULL)
     self->stepwise->close (self->stepwise);
   cudaSetDevice ((int) self->device_id);
-  cudaDeviceSynchronize ();
   for (guint i = 0; i < MAX_LANES; i++)
     mt3_cuda_lane_clear (&self->lanes[i]);
   mt3_cuda_prefill_clear (&self->prefill);
@@ -570,9 +569,11 @@ check_config (const Mt3Config *config, GError **error)
     return TRUE;
   g_set_error (error, MT3_ERROR, MT3_ERROR_UNSUPPORTED,
       "the CUDA engine is written for heads of %d, widths that %u divides, "
-      "windows of a multiple of %d frames, and a vocabulary of at most %d that "
-      "32 divides; use the CPU for this model",
-      MT3_CUDA_HEAD_DIM, wide, MT3_CUDA_FRAME_MULTIPLE, MT3_CUDA_MAX_VOCAB);
+      "windows of a multiple of %d frames, an FFT of a power of two up to %d, "
+      "mels that 32 divides, and a vocabulary of at most %d that 32 divides; "
+      "use the CPU for this model",
+      MT3_CUDA_HEAD_DIM, wide, MT3_CUDA_FRAME_MULTIPLE, MT3_CUDA_MAX_FFT,
+      MT3_CUDA_MAX_VOCAB);
   return FALSE;
 }
 
@@ -668,7 +669,7 @@ open_all (
     return FALSE;
   open_slots (self);
   mt3_model_release_pages (self->model);
-  return mt3_cuda_check (cudaDeviceSynchronize (), "prepare the device", error);
+  return TRUE;
 }
 
 static Mt3Backend *

@@ -511,12 +511,16 @@ mt3_cuda_lane_init (Mt3CudaLane *self, const Mt3CudaWeights *weights,
   self->capacity = (bucket_for (capacity) + tile - 1) / tile * tile;
   self->graphs = g_hash_table_new_full (NULL, NULL, NULL, mt3_cuda_graph_free);
   return create_streams (self, error) && take_all (self, error) &&
-         build_graphs (self, error);
+         build_graphs (self, error) &&
+         mt3_cuda_check (
+             cudaStreamSynchronize (self->stream), "run a decode step", error);
 }
 
 void
 mt3_cuda_lane_clear (Mt3CudaLane *self)
 {
+  mt3_cuda_wait_idle (self->stream);
+  mt3_cuda_wait_idle (self->copies);
   g_clear_pointer (&self->graphs, g_hash_table_unref);
   for (guint i = 0; i < MT3_CUDA_RUN_PARTS; i++) {
     if (self->stepped[i] != NULL)

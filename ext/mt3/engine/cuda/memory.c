@@ -25,6 +25,14 @@ mt3_cuda_check (cudaError_t result, const gchar *what, GError **error)
   return FALSE;
 }
 
+void
+mt3_cuda_wait_idle (cudaStream_t stream)
+{
+  /* An error belongs to who waits for what was started. */
+  if (stream != NULL)
+    (void) cudaStreamSynchronize (stream);
+}
+
 static void
 free_device (gpointer block)
 {
@@ -45,7 +53,7 @@ mt3_cuda_memory_device (
       "take %" G_GSIZE_FORMAT " MiB for %s", bytes >> 20, what);
   gpointer block = NULL;
 
-  if (!mt3_cuda_check (cudaMalloc (&block, bytes), doing, error))
+  if (!mt3_cuda_check (cudaMalloc (&block, MAX (bytes, 1)), doing, error))
     return NULL;
   if (self->device_blocks == NULL)
     self->device_blocks = g_ptr_array_new_with_free_func (free_device);

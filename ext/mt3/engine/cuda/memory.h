@@ -19,6 +19,11 @@ G_BEGIN_DECLS
  */
 gboolean mt3_cuda_check (cudaError_t result, const gchar *what, GError **error);
 
+/* Waits for the end of what was started on @stream (nullable), before what it
+ * uses is freed. Never for the whole device: that would break what another
+ * engine captures at the time. */
+void mt3_cuda_wait_idle (cudaStream_t stream);
+
 /* Blocks of device and pinned host memory of one owner. Zero to start. */
 typedef struct {
   GPtrArray *device_blocks;
@@ -27,7 +32,8 @@ typedef struct {
   guint64 host_bytes;
 } Mt3CudaMemory;
 
-/* Device memory, zeroed; %NULL with an error that names @what. */
+/* Device memory, zeroed; %NULL with an error that names @what. Of 0 bytes, too,
+ * it is something. */
 gpointer mt3_cuda_memory_device (
     Mt3CudaMemory *self, gsize bytes, const gchar *what, GError **error);
 
@@ -39,7 +45,7 @@ gpointer mt3_cuda_memory_host (
 gboolean mt3_cuda_memory_planes (Mt3CudaMemory *self, gsize elements,
     gboolean split, Mt3CudaPlanes *planes, const gchar *what, GError **error);
 
-/* Frees all blocks; the device must be idle. */
+/* Frees all blocks; nothing that uses them may be under way. */
 void mt3_cuda_memory_clear (Mt3CudaMemory *self);
 
 G_END_DECLS

@@ -238,6 +238,7 @@ mt3_cuda_prefill_init (Mt3CudaPrefill *self, const Mt3CudaWeights *weights,
 void
 mt3_cuda_prefill_clear (Mt3CudaPrefill *self)
 {
+  mt3_cuda_wait_idle (self->stream);
   for (guint i = 0; i < MT3_CUDA_PREFILL_STAGES; i++)
     if (self->stages[i].done != NULL)
       cudaEventDestroy (self->stages[i].done);

@@ -335,12 +335,15 @@ mt3_cuda_verifier_init (Mt3CudaVerifier *self, const Mt3CudaWeights *weights,
              cudaEventCreateWithFlags (&self->done, cudaEventDisableTiming),
              "create an event", error) &&
          take_texts (self, error) && take_numbers (self, error) &&
-         take_activations (self, error) && build_graphs (self, error);
+         take_activations (self, error) && build_graphs (self, error) &&
+         mt3_cuda_check (
+             cudaStreamSynchronize (self->stream), "verify a text", error);
 }
 
 void
 mt3_cuda_verifier_clear (Mt3CudaVerifier *self)
 {
+  mt3_cuda_wait_idle (self->stream);
   g_clear_pointer (&self->graphs, g_hash_table_unref);
   if (self->done != NULL)
     cudaEventDestroy (self->done);

@@ -98,7 +98,7 @@ pack_device (Loader *self, gsize k, gsize n, gboolean scaled, Mt3CudaPlanes out,
   };
 
   return mt3_cuda_check (mt3_cuda_pack (&pack, NULL), "pack a tensor", error) &&
-         mt3_cuda_check (cudaDeviceSynchronize (), "pack a tensor", error);
+         mt3_cuda_check (cudaStreamSynchronize (NULL), "pack a tensor", error);
 }
 
 static gboolean
