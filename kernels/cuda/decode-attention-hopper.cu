@@ -314,7 +314,7 @@ struct Consumer {
     }
   }
 
-  /* A stretch of keys and values, as add_batch() does. */
+  /* A stretch of keys and values, in the order of the kernel of any device. */
   __device__ __forceinline__ void
   add_stretch (Partial &partial, const Query &query, int key0, int length)
   {

@@ -48,7 +48,7 @@ warp_key ()
 struct QueryOperand {
   uint32_t hi[8], lo[8];
 
-  /* @query: of the lane's place; NULL: there is none */
+  /* @v: of the lane's place; 0 where there is none */
   __device__ __forceinline__
   QueryOperand (const float4 (&v)[4])
   {

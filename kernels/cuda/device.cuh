@@ -375,8 +375,8 @@ allow_shared (Kernel *kernel, size_t bytes)
                    cudaSharedmemCarveoutMaxShared);
 }
 
-/* From so many rows on a decode step in float16 has kernels of its own where
- * the device is of compute capability 9.0. */
+/* From so many texts on a decode step in float16 has an attention of its own
+ * where the device is of compute capability 9.0. */
 #define MANY_ROWS 96
 
 /* How much of what a multiprocessor divides between shared memory and L1 cache

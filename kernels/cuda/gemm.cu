@@ -206,7 +206,10 @@ __launch_bounds__ (THREADS, 2) gemm_kernel (const Mt3CudaGemm a)
   dependent_launch ();
   dependent_wait ();
   for (int s = 0; s < DEVICE_STAGES - 1; s++)
-    copy_stage (a, stages + s * STAGE, s * TERMS);
+    if (s < n_steps)
+      copy_stage (a, stages + s * STAGE, s * TERMS);
+    else
+      copy_commit ();
   load_factors (a, factors);
 #pragma unroll 1
   for (int s = 0; s < n_steps; s++) {

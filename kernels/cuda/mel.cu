@@ -92,10 +92,9 @@ __launch_bounds__ (THREADS) mel_kernel (const Mt3CudaMel a)
 
   const float *samples = a.samples + (size_t) a.slots[window] * window_samples;
   for (int i = threadIdx.x; i < n; i += THREADS) {
-    const int at = frame * a.hop + 2 * i; /* even: the pair ends with it */
-    const bool inside = at < window_samples;
-    buffer[0][i].x = inside ? samples[at] * a.hann[2 * i] : 0.0f;
-    buffer[0][i].y = inside ? samples[at + 1] * a.hann[2 * i + 1] : 0.0f;
+    const int at = frame * a.hop + 2 * i, left = window_samples - at;
+    buffer[0][i].x = left > 0 ? samples[at] * a.hann[2 * i] : 0.0f;
+    buffer[0][i].y = left > 1 ? samples[at + 1] * a.hann[2 * i + 1] : 0.0f;
   }
   __syncthreads ();
   const float2 *z = transform (buffer[0], buffer[1], n, twiddle, 2);

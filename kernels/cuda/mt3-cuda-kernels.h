@@ -83,7 +83,8 @@ typedef struct {
 
 /**
  * Mt3CudaLayout:
- * @MT3_CUDA_ROW_MAJOR: k contiguous; prefill
+ * @MT3_CUDA_ROW_MAJOR: k contiguous; prefill, and where the copy engine brings
+ *   the decoder its weights
  * @MT3_CUDA_PANELS: as a warp of the decoder loads it: for each 16 rows and 32
  *   terms 1 KiB, in which lane l finds the terms 8 (l % 4) .. + 7 of rows l / 4
  *   (first half) and l / 4 + 8

@@ -317,7 +317,7 @@ make_models () {
   "$make" --layers 2 --d-model 128 --heads 2 --d-ff 128 \
     --output "$work/tiny.safetensors" --draft "$work/draft.safetensors" &&
     "$make" --layers 3 --d-model 320 --heads 5 --d-ff 768 \
-      --decoder-d-ff 640 --vocab 1504 --velocity-bins 8 \
+      --decoder-d-ff 640 --vocab 1504 --velocity-bins 8 --hop 125 --mels 32 \
       --output "$work/narrow.safetensors" &&
     python "$overflow" "$work/tiny.safetensors" \
       "$work/overflow.safetensors" &&
@@ -360,7 +360,7 @@ sanitize () { # TOOL NAME ARGUMENT...
 check () {
   local tool kernels
   step "models to check with" make_models
-  step "several devices" check_program gpu-devices "$model"
+  step "several devices and engines" check_program gpu-devices "$model"
   if [ -n "$shared" ] && unpack_golden; then
     begin "golden tensors" check_program gpu-golden "$model" "$work"
   fi

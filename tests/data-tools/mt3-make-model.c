@@ -8,7 +8,7 @@
 #include "random-model.h"
 
 typedef struct {
-  gint layers, d_model, heads, head_dim, d_ff, decoder_d_ff, vocab, mels;
+  gint layers, d_model, heads, head_dim, d_ff, decoder_d_ff, vocab, mels, hop;
   gint window_frames, velocity_bins, max_tokens, seed;
   gboolean no_ties, hugging_face, f16;
   gchar *output, *draft;
@@ -19,6 +19,7 @@ fill_config (const Options *options, Mt3Config *config)
 {
   mt3_config_init_multitrack (config);
   config->n_mels = (guint) options->mels;
+  config->hop_length = (guint) options->hop;
   config->window_frames = (guint) options->window_frames;
   config->d_model = (guint) options->d_model;
   config->n_heads = (guint) options->heads;
@@ -73,6 +74,7 @@ main (int argc, char **argv)
       .d_ff = 128,
       .vocab = 1536,
       .mels = 512,
+      .hop = 128,
       .window_frames = 256,
       .velocity_bins = 1,
       .max_tokens = 1024,
@@ -87,6 +89,7 @@ main (int argc, char **argv)
           "Of the decoder, when it differs", "N"},
       {"vocab", 0, 0, G_OPTION_ARG_INT, &o.vocab, "Vocabulary size", "N"},
       {"mels", 0, 0, G_OPTION_ARG_INT, &o.mels, "Mel bins", "N"},
+      {"hop", 0, 0, G_OPTION_ARG_INT, &o.hop, "Samples a frame", "N"},
       {"window-frames", 0, 0, G_OPTION_ARG_INT, &o.window_frames,
           "Frames a window", "N"},
       {"velocity-bins", 0, 0, G_OPTION_ARG_INT, &o.velocity_bins,

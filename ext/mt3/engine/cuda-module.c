@@ -67,8 +67,8 @@ mt3_cuda_module_load (guint device_id, GError **error)
   file = g_module_open (path, G_MODULE_BIND_LOCAL);
   if (file == NULL) {
     g_set_error (error, MT3_ERROR, MT3_ERROR_DEVICE,
-        "the CUDA engine cannot be loaded: %s; install what is missing "
-        "(CUDA's libraries, of the version named) or use the CPU",
+        "the CUDA engine cannot be loaded: %s; install what is missing or use "
+        "the CPU",
         g_module_error ());
     return NULL;
   }
