@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Sourced by the recipes: lets GStreamer find the plugin of this source tree's
-# build (MT3_BUILD_DIR, default build/) before an installed one.
+# build (MT3_BUILD_DIR, default build/), and that the CUDA engine, before
+# installed ones.
 
 mt3_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 mt3_build=${MT3_BUILD_DIR:-$mt3_root/build}
 
 export GST_PLUGIN_PATH="$mt3_build/ext/mt3/element${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}"
+if [[ -z ${GST_MT3_MODULE_DIR:-} &&
+  -e $mt3_build/ext/mt3/engine/cuda/libmt3cuda.so ]]; then
+  export GST_MT3_MODULE_DIR=$mt3_build/ext/mt3/engine/cuda
+fi
 export PATH="$mt3_build/ext/mt3/tools:$PATH"
 # The model of this tree, behind all that are installed.
 export XDG_DATA_DIRS="${XDG_DATA_DIRS:-/usr/local/share:/usr/share}:$mt3_root/ext/mt3/data"
@@ -42,7 +47,7 @@ launch () {
   (echo "$BASHPID" && exec gst-launch-1.0 -m "$@") | follow
 }
 
-# Reads the process of launch, and what that says. gst-launch-1.0 (1.22) waits
+# Reads the process of launch, and what that says; passes on warnings. gst-launch-1.0 (1.22) waits
 # for ever after an error that comes before its main loop runs, and may do so for
 # a pad that never comes. The loop still tells of both, and can be interrupted.
 follow () {
@@ -53,6 +58,9 @@ follow () {
     case $line in
       *' (transcribe) '*) echo "${line#*(transcribe) }" ;;
       *'GstMessageError, '*) interrupt "$process" ;;
+      *'GstMessageWarning, '*) # the next line is for people
+        IFS= read -r line && echo "$line" >&2
+        ;;
       'failed delayed linking '*)
         echo "$line" >&2
         interrupt "$process"

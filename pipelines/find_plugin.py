@@ -9,8 +9,9 @@ from gi.repository import GLib, GObject, Gst
 
 
 def init_gstreamer():
-    """Finds the plugin of this source tree's build before an installed one, and
-    the model of the tree behind all that are installed."""
+    """Finds the plugin of this source tree's build, and that the CUDA engine,
+    before installed ones, and the model of the tree behind all that are
+    installed."""
     root = Path(__file__).resolve().parents[1]
     build = Path(os.environ.get('MT3_BUILD_DIR', root / 'build'))
     plugins = [str(build / 'ext' / 'mt3' / 'element')]
@@ -18,6 +19,9 @@ def init_gstreamer():
         plugins.append(os.environ['GST_PLUGIN_PATH'])
     data = os.environ.get('XDG_DATA_DIRS') or '/usr/local/share:/usr/share'
     os.environ['GST_PLUGIN_PATH'] = ':'.join(plugins)
+    engine = build / 'ext' / 'mt3' / 'engine' / 'cuda'
+    if (engine / 'libmt3cuda.so').exists():
+        os.environ.setdefault('GST_MT3_MODULE_DIR', str(engine))
     os.environ['XDG_DATA_DIRS'] = f'{data}:{root / "ext" / "mt3" / "data"}'
     Gst.init(None)
     if not Gst.ElementFactory.find('mt3transcribe'):
@@ -59,7 +63,8 @@ def set_properties(element, settings):
 
 
 def describe_error(message):
-    """The text of an error message, and the reason that the element added."""
+    """The text of an error message, and the reason that the element added behind
+    the line of its source."""
     error, details = message.parse_error()
-    reason = (details or '').rpartition('\n')[2]
+    reason = '\n'.join((details or '').split('\n')[1:])
     return f'{error.message} ({reason})' if reason else error.message

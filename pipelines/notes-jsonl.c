@@ -241,8 +241,9 @@ set_property (GstElement *element, const gchar *assignment)
     return FALSE;
   }
   if (g_param_value_validate (spec, &value)) {
-    g_printerr (
-        PROGRAM ": %s cannot be %s: it is out of range\n", name, equals + 1);
+    g_printerr (PROGRAM ": %s cannot be %s: it is out of the range that "
+                        "gst-inspect-1.0 mt3transcribe tells\n",
+        name, equals + 1);
     return FALSE;
   }
   g_object_set_property (G_OBJECT (element), name, &value);
@@ -284,7 +285,11 @@ new_pipeline (const gchar *input)
               ? g_strdup (input)
               : gst_filename_to_uri (input, &error);
   if (error) {
-    g_printerr (PROGRAM ": %s\n", error->message);
+    g_printerr (PROGRAM ": %s%s\n", error->message,
+        g_error_matches (
+            error, GST_PARSE_ERROR, GST_PARSE_ERROR_NO_SUCH_ELEMENT)
+            ? "; install its plugin, or name its folder with GST_PLUGIN_PATH"
+            : "");
     return NULL;
   }
   source = gst_bin_get_by_name (GST_BIN (pipeline), "source");

@@ -133,7 +133,10 @@ def main():
     draw_grid(draw, roll, font)
     draw_notes(draw, roll, colours)
     draw_legend(draw, roll, colours, font)
-    image.save(args.picture)
+    try:
+        image.save(args.picture)
+    except (OSError, ValueError) as error:
+        sys.exit(f'piano-roll.py: cannot write {args.picture}: {error}')
 
 
 if __name__ == '__main__':

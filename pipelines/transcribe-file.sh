@@ -15,6 +15,8 @@ input=$1 output=$2
 shift 2
 [[ -f $input ]] || fail "there is no file $input"
 [[ ! -d $output ]] || fail "$output is a folder; name a file"
+[[ -d $(dirname "$output") ]] ||
+  fail "there is no folder $(dirname "$output")"
 require_plugin
 
 part=$(dirname "$output")/.$(basename "$output").part

@@ -156,7 +156,8 @@ read_all (Reader *reader, const guint8 *data, gsize length, GError **error)
       header_length > length - sizeof header_length)
     return mt3_format_error (error, reader->archive->path,
         "not a safetensors file, or truncated (%" G_GSIZE_FORMAT
-        " bytes, header of %" G_GUINT64_FORMAT ")",
+        " bytes, header of %" G_GUINT64_FORMAT "): give a T5X checkpoint "
+        "directory, a .safetensors or a .pth file",
         length, header_length);
   data += sizeof header_length;
   header =

@@ -341,15 +341,19 @@ Mt3Archive *
 mt3_t5x_read (const gchar *folder, GError **error)
 {
   g_autofree gchar *path = g_build_filename (folder, "checkpoint", NULL);
-  g_autoptr (GBytes) tree = mt3_archive_map_file (path, error);
+  g_autoptr (GError) failure = NULL;
+  g_autoptr (GBytes) tree = mt3_archive_map_file (path, &failure);
 
-  if (tree == NULL) {
-    g_prefix_error (error, "%s is not a T5X checkpoint: ", folder);
-    /* The folder itself was found. */
-    if (error != NULL &&
-        g_error_matches (*error, MT3_ERROR, MT3_ERROR_NOT_FOUND))
-      (*error)->code = MT3_ERROR_FORMAT;
-    return NULL;
-  }
-  return mt3_t5x_read_tree (tree, folder, error);
+  if (tree != NULL)
+    return mt3_t5x_read_tree (tree, folder, error);
+  /* The folder itself was found. */
+  if (g_error_matches (failure, MT3_ERROR, MT3_ERROR_NOT_FOUND))
+    g_set_error (error, MT3_ERROR, MT3_ERROR_FORMAT,
+        "%s is not a T5X checkpoint, for it has no file named checkpoint: give "
+        "the folder that has, a .safetensors or a .pth file",
+        folder);
+  else
+    g_propagate_prefixed_error (error, g_steal_pointer (&failure),
+        "%s is not a T5X checkpoint: ", folder);
+  return NULL;
 }

@@ -120,7 +120,7 @@ class NotesJsonl(Application):
                 (['a.flac', 'device=toaster'], 2, 'toaster'),
                 (['a.flac', 'velocity=200'], 2, 'velocity cannot be 200'),
                 (['a.flac', 'programs=pianoo'], 1, "'pianoo' is no"),
-                (['a.flac', 'model-file=.'], 1, 'is not a T5X checkpoint'),
+                (['a.flac', 'model-file=.'], 1, 'no file named checkpoint'),
                 (['a.flac', 'model-file=/nonexistent'], 1, '/nonexistent')):
             with self.subTest(args):
                 output, errors = self.print_notes(*args, code=code)

@@ -102,6 +102,47 @@ class EarlyError(Recipe):
         self.assertEnds(PIPELINES / 'play-live.sh', self.SOURCE)
 
 
+class CudaEngine(Recipe):
+    """A build whose CUDA engine is the stand-in of the engine's tests."""
+
+    def setUp(self):
+        super().setUp()
+        self.real = Path(os.environ['MT3_BUILD_DIR'])
+        (self.dir / 'built/ext/mt3/engine/cuda').mkdir(parents=True)
+        (self.dir / 'built/ext/mt3/element').symlink_to(
+            self.real / 'ext/mt3/element')
+        self.env['MT3_BUILD_DIR'] = str(self.dir / 'built')
+        self.env.pop('GST_MT3_MODULE_DIR', None)
+        self.make_audio('in/a.flac', 30)
+
+    def build(self, kind):
+        (self.dir / 'built/ext/mt3/engine/cuda/libmt3cuda.so').symlink_to(
+            self.real / f'tests/check/engine/libmt3fake-{kind}.so')
+
+    def test_of_the_tree_is_found_and_a_warning_passed_on_when_it_fails(self):
+        self.build('good')
+        self.env['FAKE_FAIL_DECODE'] = '3'
+        _, said = self.run_apart('transcribe-file.sh', 'in/a.flac', 'a.mid',
+                                 'max-tokens=20')
+        self.assertIn('goes on with the CPU', said)
+        self.assertIsMidi(self.dir / 'a.mid')
+
+    def test_of_the_tree_is_found_by_recipes_in_python(self):
+        self.build('unready')
+        self.assertIn('the test has no driver', self.run_recipe(
+            'transcribe-folder.py', 'in', 'out', '--device=cuda', code=1))
+
+    def test_is_another_one_where_its_folder_is_named(self):
+        self.build('good')
+        self.env['GST_MT3_MODULE_DIR'] = '/nonexistent'
+        for recipe, *args in (
+                ('transcribe-file.sh', 'in/a.flac', 'a.mid', 'device=cuda'),
+                ('transcribe-folder.py', 'in', 'out', '--device=cuda')):
+            with self.subTest(recipe):
+                self.assertIn('no /nonexistent/libmt3cuda.so',
+                              self.run_recipe(recipe, *args, code=1))
+
+
 class Usage(Recipe):
     def test_every_script_says_how_it_is_used(self):
         for script in ('transcribe-file.sh', 'only-instruments.sh',
@@ -186,6 +227,11 @@ class TranscribeFile(Recipe):
         self.run_recipe('transcribe-file.sh', 'a.flac', 'a.mid',
                         f'model-file={MODEL}', 'device=cpu')
         self.assertIsMidi(self.dir / 'a.mid')
+
+    def test_names_a_folder_that_is_not_there(self):
+        self.make_audio('a.flac')
+        self.assertIn('there is no folder none', self.run_recipe(
+            'transcribe-file.sh', 'a.flac', 'none/a.mid', code=1))
 
     def test_reads_and_writes_odd_names(self):
         for name in ('a b', "it's \"odd\"", 'back\\slash', 'ü!=(x)'):
@@ -541,6 +587,15 @@ class PianoRoll(Recipe):
         import mido
         mido.MidiFile(tracks=[mido.MidiTrack()]).save(self.dir / 'empty.mid')
         self.run_recipe('piano-roll.py', 'empty.mid', 'empty.png')
+
+    def test_says_what_it_cannot_write(self):
+        import mido
+        mido.MidiFile(tracks=[mido.MidiTrack()]).save(self.dir / 'empty.mid')
+        for name in ('a.foo', 'none/a.png'):
+            with self.subTest(name):
+                self.assertIn(
+                    f'piano-roll.py: cannot write {name}', self.run_recipe(
+                        'piano-roll.py', 'empty.mid', name, code=1))
 
     def test_says_what_it_cannot_read(self):
         (self.dir / 'a.mid').write_text('no MIDI at all')
