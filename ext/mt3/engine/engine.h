@@ -102,8 +102,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Transcript, mt3_transcript_free)
 /**
  * mt3_stream_new:
  * @max_pending: windows that may be pushed and not yet popped before
- *   mt3_stream_push() blocks; 0 chooses a sensible number for files (enough
- *   to fill every slot)
+ *   mt3_stream_push() blocks; 0 is for files: enough to fill every slot, which
+ *   all such streams share
  *
  * A stream is an ordered conversation with the engine. One thread pushes and
  * one pops (they may be the same only if it never exceeds max_pending).

@@ -9,10 +9,20 @@
  * prefill_batch windows, is what they wait for. */
 #define MAX_PREFILLS_WHILE_DECODING 1
 
+/* Called with the lock held. */
+static void
+drop_window (Mt3Job *job)
+{
+  if (job->window == NULL)
+    return;
+  job->stream->scheduler->n_windows--;
+  g_clear_pointer (&job->window, g_free);
+}
+
 void
 mt3_job_free (Mt3Job *job)
 {
-  g_free (job->window);
+  drop_window (job);
   mt3_decoding_clear (&job->decoding);
   mt3_transcript_free (job->transcript);
   g_free (job);
@@ -60,6 +70,7 @@ mt3_scheduler_submit (Mt3Scheduler *self, Mt3Job *job)
   Mt3Stream *stream = job->stream;
 
   job->link.data = job;
+  self->n_windows++;
   g_queue_push_tail_link (&stream->jobs, &job->link);
   if (stream->next == NULL)
     stream->next = &job->link;
@@ -263,7 +274,7 @@ deliver (Mt3Scheduler *self, guint slot)
   self->stats.tokens += job->transcript->n_tokens;
   job->transcript->latency_us = g_get_monotonic_time () - job->pushed_us;
   job->state = MT3_JOB_DONE;
-  g_clear_pointer (&job->window, g_free);
+  drop_window (job);
   leave_slot (self, slot);
 }
 

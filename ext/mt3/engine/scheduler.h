@@ -68,6 +68,7 @@ struct _Mt3Scheduler {
   gboolean quit;
   GError *error; /* set: the engine is dead, for good */
   GQueue streams; /* all */
+  guint n_windows; /* submitted and without a result: their samples are kept */
   GQueue ready; /* those with waiting jobs; the head has the next turn */
   guint n_running; /* slots in use */
   guint n_beams; /* of the windows in them, together */
@@ -77,6 +78,7 @@ struct _Mt3Scheduler {
 
 /**
  * Mt3Stream:
+ * @shares_room: its @max_pending is what all streams may hold together
  * @jobs: windows pushed and not yet popped, in order
  * @next: link of the first waiting job in @jobs, or NULL
  * @n_running: its jobs in slots, cancelled ones too
@@ -86,6 +88,7 @@ struct _Mt3Stream {
   Mt3Engine *engine;
   Mt3Scheduler *scheduler;
   guint max_pending;
+  gboolean shares_room;
   GList link; /* in Mt3Scheduler.streams */
   GList ready_link; /* in Mt3Scheduler.ready while is_ready */
   gboolean is_ready;
@@ -121,6 +124,7 @@ void mt3_scheduler_submit (Mt3Scheduler *scheduler, Mt3Job *job);
 /* Frees all jobs of a stream; those in slots as soon as the thread can. */
 void mt3_scheduler_cancel (Mt3Scheduler *scheduler, Mt3Stream *stream);
 
+/* With its window, if it still has it. */
 void mt3_job_free (Mt3Job *job);
 
 G_END_DECLS

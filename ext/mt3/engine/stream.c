@@ -8,6 +8,9 @@
  * before it. */
 #define PENDING_PER_SLOT 4
 
+/* Windows that a stream may always have under way, so that it goes on. */
+#define PENDING_ALWAYS 4
+
 Mt3Stream *
 mt3_stream_new (
     Mt3Engine *engine, const Mt3Decoding *decoding, guint max_pending)
@@ -22,6 +25,7 @@ mt3_stream_new (
   g_cond_init (&self->changed);
 
   g_mutex_lock (&scheduler->lock);
+  self->shares_room = max_pending == 0;
   self->max_pending = max_pending > 0
                           ? max_pending
                           : PENDING_PER_SLOT * scheduler->stats.n_slots;
@@ -90,12 +94,27 @@ append_skipped (Mt3Stream *self, Mt3Job *job)
   transcript->n_frames = job->window->n_frames;
   transcript->ended = TRUE;
   transcript->skipped = TRUE;
-  g_clear_pointer (&job->window, g_free);
+  g_clear_pointer (&job->window, g_free); /* was never submitted */
   job->transcript = transcript;
   job->state = MT3_JOB_DONE;
   job->link.data = job;
   g_queue_push_tail_link (&self->jobs, &job->link);
   g_cond_broadcast (&self->changed);
+}
+
+/* Who named no number shares the room with the others: a stream has its part of
+ * it, and what they leave. What makes room for it, a window that is done or
+ * popped, is one of its own: so it hears of that. */
+static gboolean
+has_room (const Mt3Stream *self)
+{
+  const Mt3Scheduler *scheduler = self->scheduler;
+  const guint part = self->max_pending / scheduler->streams.length;
+
+  return self->jobs.length < self->max_pending &&
+         (!self->shares_room ||
+             self->jobs.length < MAX (part, PENDING_ALWAYS) ||
+             scheduler->n_windows < self->max_pending);
 }
 
 /* Takes @window and, once there is room, gives @append its job. */
@@ -107,8 +126,7 @@ push (Mt3Stream *self, Mt3Window *window,
   Mt3Flow flow = MT3_FLOW_OK;
 
   g_mutex_lock (&scheduler->lock);
-  while (!self->flushing && scheduler->error == NULL &&
-         self->jobs.length >= self->max_pending)
+  while (!self->flushing && scheduler->error == NULL && !has_room (self))
     g_cond_wait (&self->changed, &scheduler->lock);
 
   if (self->flushing)

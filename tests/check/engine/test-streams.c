@@ -183,6 +183,60 @@ START_TEST (test_by_default_a_file_fills_every_slot)
 }
 END_TEST
 
+#define N_FILES 8
+#define FILE_WINDOWS 40
+
+static gpointer
+push_file (gpointer stream)
+{
+  for (guint i = 0; i < FILE_WINDOWS; i++)
+    fake_push (stream, i, i, 3);
+  return NULL;
+}
+
+static guint
+count_pending (Mt3Stream *const *streams)
+{
+  guint n = 0;
+
+  for (guint s = 0; s < N_FILES; s++)
+    n += mt3_stream_n_pending (streams[s]);
+  return n;
+}
+
+/* One file may have 4 windows a slot under way; many of them not much more. */
+START_TEST (test_files_share_the_room_for_windows)
+{
+  FakeOptions options = {.n_slots = 8, .prefill_batch = 8};
+  const guint room = 4 * options.n_slots;
+  g_autoptr (FakeLog) log = fake_log_new ();
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, log);
+  Mt3Stream *streams[N_FILES];
+  GThread *threads[N_FILES];
+  guint n = 0, n_before;
+
+  fake_log_hold (log);
+  for (guint s = 0; s < N_FILES; s++)
+    streams[s] = mt3_stream_new (engine, &fake_greedy, 0);
+  for (guint s = 0; s < N_FILES; s++)
+    threads[s] = g_thread_new ("file", push_file, streams[s]);
+  do {
+    n_before = n;
+    g_usleep (20000);
+    n = count_pending (streams);
+  } while (n < room || n > n_before);
+  ck_assert_uint_le (n, 2 * room);
+  fake_log_let_go (log);
+  for (guint i = 0; i < FILE_WINDOWS; i++)
+    for (guint s = 0; s < N_FILES; s++)
+      fake_expect (streams[s], i, i, 3);
+  for (guint s = 0; s < N_FILES; s++) {
+    g_thread_join (threads[s]);
+    mt3_stream_free (streams[s]);
+  }
+}
+END_TEST
+
 START_TEST (test_end_comes_after_the_last_result)
 {
   FakeOptions options = {.n_slots = 2};
@@ -321,6 +375,7 @@ main (void)
   tcase_add_test (tcase, test_free_slots_are_prefilled_in_batches);
   tcase_add_test (tcase, test_no_more_than_max_pending_are_under_way);
   tcase_add_test (tcase, test_by_default_a_file_fills_every_slot);
+  tcase_add_test (tcase, test_files_share_the_room_for_windows);
   tcase_add_test (tcase, test_end_comes_after_the_last_result);
   tcase_add_test (tcase, test_a_transcript_carries_its_windows_marks);
   tcase_add_test (tcase, test_decoding_counts_from_the_next_push_on);

@@ -127,6 +127,16 @@ class Installation(unittest.TestCase):
                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
                 self.assertNotRegex(dynamic, r'\((RPATH|RUNPATH)\)')
 
+    def test_nothing_but_the_cuda_engine_knows_cuda(self):
+        for file in self.files():
+            with self.subTest(file):
+                dynamic = subprocess.run(
+                    ['readelf', '--dynamic', self.root / file], text=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+                # That, too, finds the driver at run time.
+                self.assertNotRegex(
+                    dynamic, r'\(NEEDED\).*\[lib(cuda|cublas|cudnn|nv)')
+
     def pkg_config(self, *arguments):
         """As if the staged tree were the prefix itself."""
         folder = self.stage / 'pkgconfig'

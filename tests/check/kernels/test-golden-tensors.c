@@ -37,8 +37,9 @@ open_golden (void)
          g_file_test (path, G_FILE_TEST_EXISTS);
 }
 
+/* @kernels: as mt3_cpu_kernels() names them */
 static void
-open_model (void)
+open_model (const gchar *kernels)
 {
   g_autofree gchar *path = shared_file ("mt3-checkpoint", NULL);
   g_autoptr (GError) error = NULL;
@@ -46,8 +47,21 @@ open_model (void)
   model = mt3_model_open (path, &error);
   g_assert_no_error (error);
   forward = mt3_cpu_forward_new (model, MT3_PRECISION_EXACT,
-      mt3_cpu_kernels (NULL), mt3_pool_available_cpus (), 1, &error);
+      mt3_cpu_kernels (kernels), mt3_pool_available_cpus (), 1, &error);
   g_assert_no_error (error);
+}
+
+static void
+open_best (void)
+{
+  open_model (NULL);
+}
+
+/* The plain C that the CUDA kernels are held against, too. */
+static void
+open_scalar (void)
+{
+  open_model ("scalar");
 }
 
 static void
@@ -146,11 +160,22 @@ START_TEST (test_logits_along_the_greedy_tokens)
 }
 END_TEST
 
+static TCase *
+new_tcase (const gchar *name, void (*open) (void))
+{
+  TCase *tcase = tcase_create (name);
+
+  tcase_add_unchecked_fixture (tcase, open, close_model);
+  tcase_add_loop_test (tcase, test_log_mel, 0, 2);
+  tcase_add_loop_test (tcase, test_encoder, 0, 2);
+  tcase_add_loop_test (tcase, test_logits_along_the_greedy_tokens, 0, 2);
+  return tcase;
+}
+
 int
 main (void)
 {
   Suite *suite = suite_create ("golden-tensors");
-  TCase *tcase = tcase_create ("golden-tensors");
   SRunner *runner;
   int n_failed;
 
@@ -159,11 +184,8 @@ main (void)
              "$MT3_SHARED\n");
     return 77;
   }
-  suite_add_tcase (suite, tcase);
-  tcase_add_unchecked_fixture (tcase, open_model, close_model);
-  tcase_add_loop_test (tcase, test_log_mel, 0, 2);
-  tcase_add_loop_test (tcase, test_encoder, 0, 2);
-  tcase_add_loop_test (tcase, test_logits_along_the_greedy_tokens, 0, 2);
+  suite_add_tcase (suite, new_tcase ("best", open_best));
+  suite_add_tcase (suite, new_tcase ("scalar", open_scalar));
 
   runner = srunner_create (suite);
   /* The model is opened once; a fork for each test would have no threads. */
