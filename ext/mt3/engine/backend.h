@@ -96,9 +96,9 @@ struct _Mt3Backend {
       guint n_windows, GError **error);
 
   /* Advances every active slot by up to @n_steps tokens, or more of them where
-   * steps are drafted. Slots that reach
-   * their end become inactive; their numbers go to @finished (room for
-   * n_slots), how many to @n_finished. May return early once one finished. */
+   * steps are drafted. Slots that reach their end become inactive; their
+   * numbers go to @finished (room for n_slots), how many to @n_finished. May
+   * return early once one finished. */
   gboolean (*decode) (Mt3Backend *backend, guint n_steps, guint *finished,
       guint *n_finished, GError **error);
 
