@@ -47,9 +47,10 @@ launch () {
   (echo "$BASHPID" && exec gst-launch-1.0 -m "$@") | follow
 }
 
-# Reads the process of launch, and what that says; passes on warnings. gst-launch-1.0 (1.22) waits
-# for ever after an error that comes before its main loop runs, and may do so for
-# a pad that never comes. The loop still tells of both, and can be interrupted.
+# Reads the process of launch, and what that says; passes on warnings.
+# gst-launch-1.0 (1.22) may wait for ever after an error that comes before its
+# main loop runs, or for a pad that never comes. The loop still tells of both,
+# and can be interrupted.
 follow () {
   local process line code=0
   trap '' INT # is for gst-launch-1.0, which says what it then does
