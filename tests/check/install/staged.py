@@ -119,23 +119,21 @@ class Installation(unittest.TestCase):
         self.assertIn(str(self.libdir / 'gstreamer-1.0' / 'libgstmt3.so'), said)
         self.assertRegex(said, rf'Version +{os.environ["MT3_VERSION"]}\n')
 
-    def test_no_file_remembers_where_it_was_built(self):
+    def assertNoFileIsLinkedSo(self, pattern):
         for file in self.files():
             with self.subTest(file):
-                dynamic = subprocess.run(
+                self.assertNotRegex(subprocess.run(
                     ['readelf', '--dynamic', self.root / file], text=True,
-                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-                self.assertNotRegex(dynamic, r'\((RPATH|RUNPATH)\)')
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout,
+                    pattern)
 
-    def test_nothing_but_the_cuda_engine_knows_cuda(self):
-        for file in self.files():
-            with self.subTest(file):
-                dynamic = subprocess.run(
-                    ['readelf', '--dynamic', self.root / file], text=True,
-                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-                # That, too, finds the driver at run time.
-                self.assertNotRegex(
-                    dynamic, r'\(NEEDED\).*\[lib(cuda|cublas|cudnn|nv)')
+    def test_no_file_remembers_where_it_was_built(self):
+        self.assertNoFileIsLinkedSo(r'\((RPATH|RUNPATH)\)')
+
+    def test_nothing_links_cuda(self):
+        """Its engine, too, finds the driver at run time."""
+        self.assertNoFileIsLinkedSo(
+            r'\(NEEDED\).*\[lib(cuda|cublas|cudnn|nv)')
 
     def pkg_config(self, *arguments):
         """As if the staged tree were the prefix itself."""
