@@ -291,12 +291,42 @@ START_TEST (test_cuda_tells_of_a_device_that_is_lost_and_keeps_its_notes)
 }
 END_TEST
 
+/* Each in a test case of its own, so that a tool that watches every access can
+ * have it in a process of its own, too: CK_FORK=no CK_RUN_CASE=NAME. */
+static void
+add_case (Suite *suite, const gchar *name, const TTest *test)
+{
+  TCase *tests = tcase_create (name);
+
+  tcase_set_timeout (tests, 150);
+  tcase_add_test (tests, test);
+  suite_add_tcase (suite, tests);
+}
+
+static Suite *
+failure_suite (void)
+{
+  Suite *suite = suite_create ("gpu-failure");
+
+  add_case (suite, "too-many-windows",
+      test_too_many_windows_at_once_are_refused_with_how_many_fit);
+  add_case (suite, "full", test_full_device_is_told);
+  add_case (
+      suite, "full-auto", test_auto_takes_the_cpu_when_the_device_is_full);
+  add_case (
+      suite, "fills-up-auto", test_auto_goes_on_when_memory_ends_in_mid_run);
+  add_case (suite, "fills-up", test_cuda_tells_when_memory_ends_in_mid_run);
+  add_case (
+      suite, "lost-auto", test_auto_goes_on_without_a_device_that_is_lost);
+  add_case (suite, "lost",
+      test_cuda_tells_of_a_device_that_is_lost_and_keeps_its_notes);
+  return suite;
+}
+
 int
 main (int argc, char **argv)
 {
-  Suite *suite = suite_create ("gpu-failure");
-  TCase *tests = tcase_create ("failure");
-  SRunner *runner = srunner_create (suite);
+  SRunner *runner;
   int failed;
 
   if (argc != 3)
@@ -305,17 +335,7 @@ main (int argc, char **argv)
   overflowing_model = argv[2];
   gst_init (NULL, NULL);
   GST_ELEMENT_REGISTER (mt3transcribe, NULL);
-  tcase_set_timeout (tests, 150);
-  tcase_add_test (
-      tests, test_too_many_windows_at_once_are_refused_with_how_many_fit);
-  tcase_add_test (tests, test_full_device_is_told);
-  tcase_add_test (tests, test_auto_takes_the_cpu_when_the_device_is_full);
-  tcase_add_test (tests, test_auto_goes_on_when_memory_ends_in_mid_run);
-  tcase_add_test (tests, test_cuda_tells_when_memory_ends_in_mid_run);
-  tcase_add_test (tests, test_auto_goes_on_without_a_device_that_is_lost);
-  tcase_add_test (
-      tests, test_cuda_tells_of_a_device_that_is_lost_and_keeps_its_notes);
-  suite_add_tcase (suite, tests);
+  runner = srunner_create (failure_suite ());
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);

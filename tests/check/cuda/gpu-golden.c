@@ -6,10 +6,7 @@
  * see tests/benchmarks/gpu.sh, which unpacks the golden file into
  * GOLDEN_DIR/<array>.f32.
  *
- * usage: gpu-golden MODEL GOLDEN_DIR [steps]
- *
- * steps: without the texts that are verified, whose graphs racecheck has no
- * memory for.
+ * usage: gpu-golden MODEL GOLDEN_DIR
  */
 #include "engine/cuda/lane.h"
 #include "engine/cuda/prefill.h"
@@ -266,15 +263,14 @@ main (int argc, char **argv)
   Test test = {0};
   g_autoptr (GError) error = NULL;
 
-  if (argc < 3 || (argc > 3 && strcmp (argv[3], "steps") != 0))
-    g_error ("usage: gpu-golden MODEL GOLDEN_DIR [steps]");
+  if (argc != 3)
+    g_error ("usage: gpu-golden MODEL GOLDEN_DIR");
   test.golden_dir = argv[2];
   test.model = mt3_model_open (argv[1], &error);
   if (test.model == NULL)
     g_error ("%s", error->message);
   with_engine (&test, MT3_CUDA_STEPS_EXACTLY, check_steps);
-  if (argc == 3)
-    with_engine (&test, MT3_CUDA_VERIFIES, check_texts);
+  with_engine (&test, MT3_CUDA_VERIFIES, check_texts);
   mt3_model_unref (test.model);
   return test.n_failed == 0 ? 0 : 1;
 }

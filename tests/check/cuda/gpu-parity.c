@@ -7,9 +7,12 @@
  * in exact precision they are the CPU engine's tokens. Runs on a machine with a
  * GPU, with any model that the CUDA engine takes, and its draft network if
  * there is one (see draft-search.h). The first two ways share the fewest
- * kernels; one way alone is enough for a tool that watches every access.
+ * kernels; one way alone is enough for a tool that watches every access, and
+ * fewer slots, in one of the four modes, for one that is slow at it.
  *
- * usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS [N_WAYS]]]
+ * usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS [N_WAYS [MOST_SLOTS [MODE]]]]]
+ *
+ * MODE: 0 fast, 1 exact, 2 and 3 the same with tokens that are drawn
  */
 #include "engine/cuda/cuda-backend.h"
 #include "engine/draft-search.h"
@@ -51,7 +54,7 @@ typedef struct {
   Mt3Draft *draft;
   Mt3Precision precision;
   gfloat temperature;
-  guint n_windows, max_tokens, n_ways;
+  guint n_windows, max_tokens, n_ways, most_slots;
   gfloat **samples;
   Mt3TokenSet *allowed;
 } Test;
@@ -157,9 +160,13 @@ open_backend (const Test *test, const Way *way)
   return backend;
 }
 
+/* @wanted: with as many slots as there may be */
 static Result *
-run (const Test *test, const Way *way)
+run (const Test *test, const Way *wanted)
 {
+  const Way limited = {wanted->name, MIN (wanted->n_slots, test->most_slots),
+      wanted->n_steps, wanted->backwards, wanted->dependent};
+  const Way *way = &limited;
   Result *results = g_new0 (Result, test->n_windows);
   g_autofree gint *window_of = g_new (gint, way->n_slots);
   g_autofree guint *finished = g_new (guint, way->n_slots);
@@ -357,12 +364,16 @@ main (int argc, char **argv)
 {
   Test test = {.n_windows = argc > 2 ? (guint) atoi (argv[2]) : N_WINDOWS,
       .max_tokens = argc > 3 ? (guint) atoi (argv[3]) : MAX_TOKENS,
-      .n_ways = argc > 4 ? (guint) atoi (argv[4]) : G_MAXUINT};
+      .n_ways = argc > 4 ? (guint) atoi (argv[4]) : G_MAXUINT,
+      .most_slots = argc > 5 ? (guint) atoi (argv[5]) : G_MAXUINT};
   g_autoptr (GError) error = NULL;
+  const guint first = argc > 6 ? (guint) atoi (argv[6]) : 0;
+  const guint last = argc > 6 ? first : 3;
   guint failed = 0;
 
   if (argc < 2)
-    g_error ("usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS [N_WAYS]]]");
+    g_error ("usage: gpu-parity MODEL [N_WINDOWS [MAX_TOKENS [N_WAYS "
+             "[MOST_SLOTS [MODE]]]]]");
   test.model = mt3_model_open (argv[1], &error);
   if (test.model == NULL)
     g_error ("%s", error->message);
@@ -374,7 +385,7 @@ main (int argc, char **argv)
   for (guint i = 0; i < test.n_windows; i++)
     test.samples[i] = make_window (mt3_model_config (test.model), i);
   test.allowed = every_third_token (mt3_model_config (test.model));
-  for (guint i = 0; i < 4; i++) {
+  for (guint i = first; i <= last; i++) {
     test.precision = i % 2 ? MT3_PRECISION_EXACT : MT3_PRECISION_FAST;
     test.temperature = i < 2 ? 0.0f : 1.3f;
     failed += check_ways (&test);

@@ -293,6 +293,22 @@ START_TEST (test_every_window_has_its_own_text)
 }
 END_TEST
 
+/* For tools that cannot look into them. */
+START_TEST (test_texts_are_the_same_without_graphs)
+{
+  const Way *way = &ways[_i];
+  Mt3Backend *backend;
+
+  g_setenv ("GST_MT3_CUDA_GRAPHS", "0", TRUE);
+  backend = open_backend (way, NULL);
+  ck_assert (run (backend, way, N_WINDOWS, NULL));
+  g_unsetenv ("GST_MT3_CUDA_GRAPHS");
+  ck_assert_uint_eq (fake_device.n_graphs, 0);
+  backend->close (backend);
+  ck_assert_uint_eq (fake_device.n_live, 0);
+}
+END_TEST
+
 static guint
 text_length (guint index, gboolean drafted)
 {
@@ -594,6 +610,8 @@ host_suite (void)
   tcase_add_checked_fixture (host, setup, teardown);
   tcase_add_loop_test (
       host, test_every_window_has_its_own_text, 0, 2 * G_N_ELEMENTS (ways));
+  tcase_add_loop_test (
+      host, test_texts_are_the_same_without_graphs, 0, G_N_ELEMENTS (ways));
   tcase_add_test (
       host, test_a_window_alone_does_not_go_back_to_the_host_between_runs);
   tcase_add_test (

@@ -5,9 +5,16 @@
  * device meanwhile, is begun again so many times. */
 #define CAPTURES 8
 
+struct _Mt3CudaGraph {
+  cudaStream_t stream;
+  Mt3CudaEnqueue enqueue;
+  gconstpointer enqueued;
+  guint size;
+  cudaGraphExec_t executable; /* NULL: kernels are started one by one */
+};
+
 static cudaError_t
-capture (cudaStream_t stream, Mt3CudaEnqueue enqueue, gconstpointer self,
-    guint size, cudaGraph_t *graph)
+capture (const Mt3CudaGraph *self, cudaGraph_t *graph)
 {
   cudaError_t result = cudaErrorStreamCaptureInvalidated;
 
@@ -15,43 +22,64 @@ capture (cudaStream_t stream, Mt3CudaEnqueue enqueue, gconstpointer self,
        i++) {
     cudaError_t enqueued;
 
-    result = cudaStreamBeginCapture (stream, cudaStreamCaptureModeThreadLocal);
+    result =
+        cudaStreamBeginCapture (self->stream, cudaStreamCaptureModeThreadLocal);
     if (result != cudaSuccess)
       return result;
-    enqueued = enqueue (self, size);
-    result = cudaStreamEndCapture (stream, graph);
+    enqueued = self->enqueue (self->enqueued, self->size);
+    result = cudaStreamEndCapture (self->stream, graph);
     if (result == cudaSuccess)
       result = enqueued;
   }
   return result;
 }
 
-cudaGraphExec_t
+static gboolean
+instantiate (Mt3CudaGraph *self, const gchar *what, GError **error)
+{
+  g_autofree gchar *capturing = g_strconcat ("capture ", what, NULL);
+  g_autofree gchar *instantiating = g_strconcat ("instantiate ", what, NULL);
+  cudaGraph_t graph = NULL;
+  gboolean ok;
+
+  ok = mt3_cuda_check (capture (self, &graph), capturing, error) &&
+       mt3_cuda_check (cudaGraphInstantiate (&self->executable, graph, 0),
+           instantiating, error) &&
+       mt3_cuda_check (cudaGraphUpload (self->executable, self->stream),
+           instantiating, error);
+  if (graph != NULL)
+    cudaGraphDestroy (graph);
+  return ok;
+}
+
+Mt3CudaGraph *
 mt3_cuda_graph_new (cudaStream_t stream, Mt3CudaEnqueue enqueue,
     gconstpointer self, guint size, const gchar *what, GError **error)
 {
-  g_autofree gchar *doing = g_strconcat ("capture ", what, NULL);
-  g_autofree gchar *instantiate = g_strconcat ("instantiate ", what, NULL);
-  cudaGraph_t graph = NULL;
-  cudaGraphExec_t executable = NULL;
-  gboolean ok;
+  const gchar *wish = g_getenv ("GST_MT3_CUDA_GRAPHS");
+  Mt3CudaGraph *graph = g_new0 (Mt3CudaGraph, 1);
 
-  ok =
-      mt3_cuda_check (
-          capture (stream, enqueue, self, size, &graph), doing, error) &&
-      mt3_cuda_check (
-          cudaGraphInstantiate (&executable, graph, 0), instantiate, error) &&
-      mt3_cuda_check (cudaGraphUpload (executable, stream), instantiate, error);
-  if (graph != NULL)
-    cudaGraphDestroy (graph);
-  if (ok || executable == NULL)
-    return executable;
-  cudaGraphExecDestroy (executable);
+  *graph = (Mt3CudaGraph){stream, enqueue, self, size, NULL};
+  if (g_strcmp0 (wish, "0") == 0 || instantiate (graph, what, error))
+    return graph;
+  mt3_cuda_graph_free (graph);
   return NULL;
 }
 
-void
-mt3_cuda_graph_free (gpointer graph)
+cudaError_t
+mt3_cuda_graph_launch (const Mt3CudaGraph *self)
 {
-  cudaGraphExecDestroy (graph);
+  if (self->executable == NULL)
+    return self->enqueue (self->enqueued, self->size);
+  return cudaGraphLaunch (self->executable, self->stream);
+}
+
+void
+mt3_cuda_graph_free (gpointer self)
+{
+  Mt3CudaGraph *graph = self;
+
+  if (graph->executable != NULL)
+    cudaGraphExecDestroy (graph->executable);
+  g_free (graph);
 }

@@ -354,7 +354,7 @@ enqueue_graph (gconstpointer self, guint bucket)
 }
 
 /* Once for real first, with no row active: see mt3_cuda_graph_new(). */
-static cudaGraphExec_t
+static Mt3CudaGraph *
 build_graph (Mt3CudaLane *self, guint bucket, GError **error)
 {
   if (!mt3_cuda_check (
@@ -369,7 +369,7 @@ build_graphs (Mt3CudaLane *self, GError **error)
 {
   for (guint rows = 1; rows <= self->capacity; rows++) {
     const guint bucket = bucket_for (rows);
-    cudaGraphExec_t graph;
+    Mt3CudaGraph *graph;
 
     if (bucket > self->capacity)
       break;
@@ -538,13 +538,13 @@ mt3_cuda_lane_clear (Mt3CudaLane *self)
 static cudaError_t
 enqueue_part (Mt3CudaLane *self, guint n_steps)
 {
-  cudaGraphExec_t graph =
+  const Mt3CudaGraph *graph =
       g_hash_table_lookup (self->graphs, GUINT_TO_POINTER (self->bucket));
   cudaError_t result = cudaSuccess;
 
   for (; n_steps >= MT3_CUDA_GRAPH_STEPS && result == cudaSuccess;
        n_steps -= MT3_CUDA_GRAPH_STEPS)
-    result = cudaGraphLaunch (graph, self->stream);
+    result = mt3_cuda_graph_launch (graph);
   if (n_steps > 0 && result == cudaSuccess)
     result = enqueue_steps (self, self->bucket, n_steps);
   return result;

@@ -54,7 +54,7 @@ typedef struct {
   guint bucket;
   guint n_started;
   guint first, n_steps;
-  GHashTable *graphs; /* bucket to cudaGraphExec_t */
+  GHashTable *graphs; /* bucket to Mt3CudaGraph */
   Mt3CudaRow *host_rows;
   Mt3CudaRecord *host_records;
   Mt3CudaRow *rows;

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "engine/cuda/graph.h"
-
 static gboolean
 init_stage (Mt3CudaPrefill *self, Mt3CudaPrefillStage *stage, GError **error)
 {
@@ -302,9 +300,8 @@ mt3_cuda_prefill_add (
 static cudaError_t
 encode (const Mt3CudaPrefill *self)
 {
-  return self->n_waiting == self->batch
-             ? cudaGraphLaunch (self->whole, self->stream)
-             : compute (self, self->n_waiting);
+  return self->n_waiting == self->batch ? mt3_cuda_graph_launch (self->whole)
+                                        : compute (self, self->n_waiting);
 }
 
 gboolean

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "engine/backend.h"
+#include "engine/cuda/graph.h"
 #include "engine/cuda/slots.h"
 
 G_BEGIN_DECLS
@@ -42,7 +43,7 @@ typedef struct {
   cudaStream_t stream;
   Mt3CudaPrefillStage stages[MT3_CUDA_PREFILL_STAGES];
   gint *device_slots;
-  cudaGraphExec_t whole;
+  Mt3CudaGraph *whole;
   gfloat *x;
   gfloat *squares;
   Mt3CudaPlanes mel, planes, qkv, attended, gated;

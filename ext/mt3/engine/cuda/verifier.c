@@ -302,7 +302,7 @@ static gboolean
 build_graphs (Mt3CudaVerifier *self, GError **error)
 {
   for (guint n = 1; n <= self->capacity; n++) {
-    cudaGraphExec_t graph;
+    Mt3CudaGraph *graph;
 
     n = bucket_for (n);
     if (!mt3_cuda_check (enqueue (self, n), "verify a text", error))
@@ -425,14 +425,14 @@ gboolean
 mt3_cuda_verifier_start (Mt3CudaVerifier *self, GError **error)
 {
   const guint bucket = bucket_for (self->n_blocks);
-  cudaGraphExec_t graph =
+  const Mt3CudaGraph *graph =
       g_hash_table_lookup (self->graphs, GUINT_TO_POINTER (bucket));
 
   pad (self, bucket);
   self->busy = TRUE;
   return copy_texts (self, bucket, error) &&
          mt3_cuda_check (
-             cudaGraphLaunch (graph, self->stream), "verify texts", error) &&
+             mt3_cuda_graph_launch (graph), "verify texts", error) &&
          copy_results (self, bucket, error) &&
          mt3_cuda_check (
              cudaEventRecord (self->done, self->stream), "verify texts", error);

@@ -41,7 +41,7 @@ typedef struct {
   guint capacity;
   guint n_blocks, n_texts;
   gboolean busy;
-  GHashTable *graphs; /* blocks to cudaGraphExec_t */
+  GHashTable *graphs; /* blocks to Mt3CudaGraph */
   Mt3CudaText *texts;
   Mt3CudaRow *host_rows;
   Mt3CudaBlock *host_blocks;
