@@ -32,7 +32,7 @@ clip_read (const gchar *path, const Mt3Config *config, GError **error)
 {
   SF_INFO info = {0};
   SNDFILE *file = sf_open (path, SFM_READ, &info);
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (config, NULL);
   g_autoptr (GPtrArray) windows = g_ptr_array_new_with_free_func (g_free);
 
   if (file == NULL) {

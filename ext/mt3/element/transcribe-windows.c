@@ -92,7 +92,7 @@ gst_mt3_transcribe_push_window (GstMt3Transcribe *self, Mt3Window *window)
       gst_mt3_transcribe_is_overloaded (self, self->run->stream)) {
     gst_mt3_transcribe_lose_window (self, window->index,
         gst_mt3_transcribe_window_position (self, window->index));
-    g_free (window);
+    mt3_window_free (window);
     return GST_FLOW_OK;
   }
   gst_mt3_transcribe_update_decoding (self);
@@ -221,7 +221,7 @@ gst_mt3_transcribe_open_run (GstMt3Transcribe *self, Mt3Engine *engine,
 
   g_clear_pointer (&self->windower, mt3_windower_free);
   g_clear_pointer (&self->input, gst_mt3_audio_input_free);
-  self->windower = mt3_windower_new (config);
+  self->windower = mt3_windower_new (config, mt3_engine_window_pool (engine));
   self->input = gst_mt3_audio_input_new (
       config->sample_rate, gst_mt3_transcribe_take_samples, self);
   self->info_changed = TRUE;

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/engine-private.h"
 
+/* Windows whose memory waits for others: 16 MiB, those of four minutes. */
+#define WINDOWS_KEPT 128
+
 /* Constant but for the use count and what the scheduler guards. */
 struct _Mt3Engine {
   Mt3Shared *shared; /* counts the uses of this engine */
   gchar *model_file; /* NULL in tests */
   Mt3Scheduler *scheduler;
+  Mt3WindowPool *window_pool;
 };
 
 Mt3Engine *
@@ -21,6 +25,8 @@ mt3_engine_new (Mt3Shared *shared, const gchar *model_file, Mt3Backend *backend,
   self->shared = shared ? shared : mt3_shared_new (self, mt3_engine_free);
   self->model_file = g_strdup (model_file);
   self->scheduler = scheduler;
+  self->window_pool =
+      mt3_window_pool_new (mt3_config_window_samples (config), WINDOWS_KEPT);
   return self;
 }
 
@@ -36,6 +42,7 @@ mt3_engine_free (gpointer data)
   Mt3Engine *self = data;
 
   mt3_scheduler_free (self->scheduler);
+  mt3_window_pool_unref (self->window_pool);
   g_free (self->model_file);
   g_free (self);
 }
@@ -64,6 +71,12 @@ const Mt3Config *
 mt3_engine_config (Mt3Engine *self)
 {
   return &self->scheduler->config;
+}
+
+Mt3WindowPool *
+mt3_engine_window_pool (Mt3Engine *self)
+{
+  return self->window_pool;
 }
 
 const gchar *

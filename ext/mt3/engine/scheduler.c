@@ -16,7 +16,7 @@ drop_window (Mt3Job *job)
   if (job->window == NULL)
     return;
   job->stream->scheduler->n_windows--;
-  g_clear_pointer (&job->window, g_free);
+  g_clear_pointer (&job->window, mt3_window_free);
 }
 
 void

@@ -94,7 +94,7 @@ append_skipped (Mt3Stream *self, Mt3Job *job)
   transcript->n_frames = job->window->n_frames;
   transcript->ended = TRUE;
   transcript->skipped = TRUE;
-  g_clear_pointer (&job->window, g_free); /* was never submitted */
+  g_clear_pointer (&job->window, mt3_window_free); /* was never submitted */
   job->transcript = transcript;
   job->state = MT3_JOB_DONE;
   job->link.data = job;
@@ -136,7 +136,7 @@ push (Mt3Stream *self, Mt3Window *window,
   else
     append (self, job_new (self, g_steal_pointer (&window)));
   g_mutex_unlock (&scheduler->lock);
-  g_free (window);
+  mt3_window_free (window);
   return flow;
 }
 

@@ -9,6 +9,7 @@
 #define FLOAT_MAX_BITS 0x7f7fffff
 
 struct _Mt3Windower {
+  Mt3WindowPool *pool; /* (nullable) */
   gsize window_samples;
   guint hop_length;
   guint window_frames;
@@ -19,10 +20,11 @@ struct _Mt3Windower {
 };
 
 Mt3Windower *
-mt3_windower_new (const Mt3Config *config)
+mt3_windower_new (const Mt3Config *config, Mt3WindowPool *pool)
 {
   Mt3Windower *self = g_new0 (Mt3Windower, 1);
 
+  self->pool = pool != NULL ? mt3_window_pool_ref (pool) : NULL;
   self->window_samples = mt3_config_window_samples (config);
   self->hop_length = config->hop_length;
   self->window_frames = config->window_frames;
@@ -34,7 +36,8 @@ mt3_windower_free (Mt3Windower *self)
 {
   if (self == NULL)
     return;
-  g_free (self->window);
+  mt3_window_free (self->window);
+  mt3_window_pool_unref (self->pool);
   g_free (self);
 }
 
@@ -94,12 +97,9 @@ ensure_window (Mt3Windower *self)
 {
   if (self->window != NULL)
     return;
-  self->window =
-      g_malloc (sizeof (Mt3Window) + self->window_samples * sizeof (gfloat));
-  *self->window = (Mt3Window){
-      .index = self->index,
-      .n_frames = self->window_frames,
-  };
+  self->window = mt3_window_new (self->window_samples, self->pool);
+  self->window->index = self->index;
+  self->window->n_frames = self->window_frames;
 }
 
 gsize
@@ -151,7 +151,7 @@ mt3_windower_finish (Mt3Windower *self)
 void
 mt3_windower_reset (Mt3Windower *self)
 {
-  g_clear_pointer (&self->window, g_free);
+  g_clear_pointer (&self->window, mt3_window_free);
   self->filled = 0;
   self->index = 0;
 }

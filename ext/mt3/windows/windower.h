@@ -11,31 +11,14 @@
 #pragma once
 
 #include "checkpoint/model-config.h"
+#include "windows/window.h"
 
 G_BEGIN_DECLS
 
-/**
- * Mt3Window:
- * @index: 0, 1, 2 ... since mt3_windower_new() or _reset()
- * @n_frames: frames that exist, 1 .. window_frames; only the last window has
- *   fewer. Rows of the spectrogram past them are 0.0.
- * @last: no window follows
- * @n_replaced: samples of this window that were NaN or Inf and became 0
- * @peak: largest absolute sample
- * @samples: window_samples floats, zeros after the last real sample
- */
-typedef struct {
-  guint64 index;
-  guint n_frames;
-  gboolean last;
-  guint n_replaced;
-  gfloat peak;
-  gfloat samples[];
-} Mt3Window;
-
 typedef struct _Mt3Windower Mt3Windower;
 
-Mt3Windower *mt3_windower_new (const Mt3Config *config);
+/* @pool: (nullable): what its windows' memory comes from */
+Mt3Windower *mt3_windower_new (const Mt3Config *config, Mt3WindowPool *pool);
 void mt3_windower_free (Mt3Windower *windower);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Windower, mt3_windower_free)
 
@@ -51,7 +34,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Windower, mt3_windower_free)
 gsize mt3_windower_push (
     Mt3Windower *windower, const gfloat *samples, gsize n_samples);
 
-/* (transfer full) (nullable): the full window, once; g_free() it. */
+/* (transfer full) (nullable): the full window, once; mt3_window_free() it. */
 Mt3Window *mt3_windower_take (Mt3Windower *windower);
 
 /* (transfer full) (nullable): pads and returns the last window; NULL when not

@@ -237,6 +237,43 @@ START_TEST (test_files_share_the_room_for_windows)
 }
 END_TEST
 
+static Mt3Window *
+pooled_window (Mt3Engine *engine, guint64 index, guint n_tokens)
+{
+  Mt3Window *window = mt3_window_new (mt3_config_window_samples (&fake_config),
+      mt3_engine_window_pool (engine));
+
+  window->index = index;
+  window->n_frames = fake_config.window_frames;
+  window->samples[0] = (gfloat) index;
+  window->samples[1] = (gfloat) n_tokens;
+  return window;
+}
+
+/* Done, skipped, flushed while they wait, and flushed before they came. */
+START_TEST (test_windows_go_back_to_the_engines_pool)
+{
+  FakeOptions options = {.n_slots = 2};
+  g_autoptr (Mt3Engine) engine = fake_engine_new (&options, NULL);
+  g_autoptr (Mt3Stream) stream = mt3_stream_new (engine, &fake_greedy, 8);
+  Mt3WindowPool *pool = mt3_engine_window_pool (engine);
+  Mt3Window *windows[4];
+
+  for (guint i = 0; i < G_N_ELEMENTS (windows); i++)
+    windows[i] = pooled_window (engine, i, 3);
+  mt3_stream_push (stream, windows[0], NULL);
+  fake_expect (stream, 0, 0, 3);
+  ck_assert_uint_eq (mt3_window_pool_n_kept (pool), 1);
+  mt3_stream_skip (stream, windows[1], NULL);
+  ck_assert_uint_eq (mt3_window_pool_n_kept (pool), 2);
+  mt3_stream_push (stream, windows[2], NULL);
+  mt3_stream_set_flushing (stream, TRUE);
+  mt3_stream_push (stream, windows[3], NULL);
+  g_clear_pointer (&stream, mt3_stream_free);
+  ck_assert_uint_eq (mt3_window_pool_n_kept (pool), 4);
+}
+END_TEST
+
 START_TEST (test_end_comes_after_the_last_result)
 {
   FakeOptions options = {.n_slots = 2};
@@ -376,6 +413,7 @@ main (void)
   tcase_add_test (tcase, test_no_more_than_max_pending_are_under_way);
   tcase_add_test (tcase, test_by_default_a_file_fills_every_slot);
   tcase_add_test (tcase, test_files_share_the_room_for_windows);
+  tcase_add_test (tcase, test_windows_go_back_to_the_engines_pool);
   tcase_add_test (tcase, test_end_comes_after_the_last_result);
   tcase_add_test (tcase, test_a_transcript_carries_its_windows_marks);
   tcase_add_test (tcase, test_decoding_counts_from_the_next_push_on);

@@ -56,7 +56,7 @@ feed_clip (gpointer data)
   const gfloat *samples = feed->clip->samples;
   gsize left = feed->clip->n_samples;
   g_autoptr (Mt3Windower) windower =
-      mt3_windower_new (mt3_engine_config (engine));
+      mt3_windower_new (mt3_engine_config (engine), NULL);
   Mt3Window *window;
 
   while (left > 0) {

@@ -47,7 +47,7 @@ push_signal (
 static GPtrArray *
 cut_signal (gsize n, gsize chunk)
 {
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, NULL);
   GPtrArray *windows = g_ptr_array_new_with_free_func (g_free);
   Mt3Window *last;
 
@@ -128,7 +128,7 @@ END_TEST
 
 START_TEST (test_a_full_window_is_taken_once_before_more_fits)
 {
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, NULL);
   g_autofree Mt3Window *window = NULL;
 
   ck_assert_uint_eq (mt3_windower_push (windower, NULL, WINDOW + 5), WINDOW);
@@ -144,7 +144,7 @@ static const gfloat bad_values[] = {NAN, -NAN, INFINITY, -INFINITY};
 
 START_TEST (test_what_is_no_number_becomes_silence_and_counts)
 {
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, NULL);
   g_autofree Mt3Window *window = NULL;
   gfloat samples[] = {0.25f, bad_values[_i], -0.5f, bad_values[_i]};
 
@@ -159,7 +159,7 @@ END_TEST
 
 START_TEST (test_counts_and_peak_are_those_of_one_window)
 {
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, NULL);
   g_autofree Mt3Window *first = NULL;
   g_autofree Mt3Window *second = NULL;
   gfloat samples[] = {NAN, 1.5f};
@@ -177,7 +177,7 @@ END_TEST
 
 START_TEST (test_null_is_silence)
 {
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, NULL);
   g_autofree Mt3Window *window = NULL;
 
   ck_assert_uint_eq (mt3_windower_push (windower, NULL, 300), 300);
@@ -191,7 +191,7 @@ END_TEST
 
 START_TEST (test_finish_starts_over)
 {
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, NULL);
   g_autoptr (GPtrArray) windows = g_ptr_array_new_with_free_func (g_free);
   g_autofree Mt3Window *last = NULL;
 
@@ -207,7 +207,7 @@ END_TEST
 
 START_TEST (test_reset_drops_what_is_pending)
 {
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, NULL);
   g_autofree Mt3Window *last = NULL;
   const gfloat one = 1.0f;
 
@@ -225,11 +225,35 @@ END_TEST
 
 START_TEST (test_samples_are_counted_over_windows)
 {
-  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, NULL);
   g_autoptr (GPtrArray) windows = g_ptr_array_new_with_free_func (g_free);
 
   push_signal (windower, 0, 3 * WINDOW + 42, 1000, windows);
   ck_assert_uint_eq (mt3_windower_n_samples (windower), 3 * WINDOW + 42);
+}
+END_TEST
+
+START_TEST (test_windows_come_from_the_pool_and_go_back)
+{
+  g_autoptr (Mt3WindowPool) pool = mt3_window_pool_new (WINDOW, 4);
+  g_autoptr (Mt3Windower) windower = mt3_windower_new (&config, pool);
+  const gfloat loud = 1.0f;
+  Mt3Window *window;
+
+  for (guint i = 0; i < 2; i++) {
+    mt3_windower_push (windower, &loud, 1);
+    mt3_window_free (mt3_windower_finish (windower));
+    ck_assert_uint_eq (mt3_window_pool_n_kept (pool), 1);
+  }
+  mt3_windower_push (windower, NULL, 1);
+  window = mt3_windower_finish (windower);
+  ck_assert_uint_eq (mt3_window_pool_n_kept (pool), 0);
+  for (guint i = 0; i < WINDOW; i++)
+    ck_assert (window->samples[i] == 0.0f);
+  mt3_window_free (window);
+  mt3_windower_push (windower, &loud, 1);
+  mt3_windower_reset (windower);
+  ck_assert_uint_eq (mt3_window_pool_n_kept (pool), 1);
 }
 END_TEST
 
@@ -255,6 +279,7 @@ main (void)
   tcase_add_test (tcase, test_finish_starts_over);
   tcase_add_test (tcase, test_reset_drops_what_is_pending);
   tcase_add_test (tcase, test_samples_are_counted_over_windows);
+  tcase_add_test (tcase, test_windows_come_from_the_pool_and_go_back);
   srunner_run_all (runner, CK_ENV);
   failed = srunner_ntests_failed (runner);
   srunner_free (runner);
