@@ -421,6 +421,12 @@ check () {
     begin "racecheck, 24 windows, mode $mode" drafted sanitize racecheck \
       gpu-parity "$work/tiny.safetensors" 24 2 1 24 $mode
   done
+  for mode in 1 2; do
+    begin "racecheck, our own model's widths, mode $mode" sanitize racecheck \
+      gpu-parity "$work/narrow.safetensors" 24 2 1 24 $mode
+  done
+  begin "racecheck, overflow" drafted sanitize racecheck gpu-parity \
+    "$work/overflow.safetensors" 12 2 1 12 0
   begin "racecheck, several engines" sanitize racecheck gpu-devices \
     "$work/tiny.safetensors"
   for tool in memcheck initcheck synccheck; do
@@ -428,6 +434,10 @@ check () {
       "$work/tiny.safetensors" 400 2 1
     begin "$tool, two windows" drafted sanitize $tool gpu-parity \
       "$work/tiny.safetensors" 2 3 2
+    begin "$tool, our own model's widths" sanitize $tool gpu-parity \
+      "$work/narrow.safetensors" 24 2 1
+    begin "$tool, overflow" drafted sanitize $tool gpu-parity \
+      "$work/overflow.safetensors" 12 2 1
     begin "$tool, several engines" sanitize $tool gpu-devices \
       "$work/tiny.safetensors"
     [ -z "$shared" ] ||

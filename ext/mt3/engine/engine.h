@@ -74,8 +74,9 @@ void mt3_engine_unref (Mt3Engine *engine);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mt3Engine, mt3_engine_unref)
 
 const Mt3Config *mt3_engine_config (Mt3Engine *engine);
-/* (transfer none): what the windows of its streams should come from: as they
- * are done, their memory is for the next, also those of other streams. */
+
+/* (transfer none): where the windows of all its streams should come from, so
+ * that the memory of one that is done is the next one's. */
 Mt3WindowPool *mt3_engine_window_pool (Mt3Engine *engine);
 
 const gchar *mt3_engine_model_file (Mt3Engine *engine); /* (nullable) */

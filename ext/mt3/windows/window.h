@@ -49,9 +49,9 @@ void mt3_window_free (Mt3Window *window);
  * @window_samples: of all its windows
  * @most_kept: windows whose memory it keeps when they are freed, at most
  *
- * What a C library gets for 128 KiB it gives back to the system when they are
- * freed, and a page that the system gives anew costs a fault when it is first
- * written: together a third of what audio costs on its way to the engine.
+ * A C library gives 128 KiB back to the system as they are freed, and each page
+ * that it gets for the next costs a fault: 3 ms of a file of 180 s, see
+ * docs/engine.md.
  *
  * Returns: (transfer full): a reference; each window has one of its own.
  */
