@@ -414,7 +414,7 @@ check () {
   [ -z "$shared" ] || begin "mt3-small, the CPU's files" small_as_cpu
   # Beside sanitizers some of these take more than their time.
   finish
-  # The longest first. racecheck is slow: it has fewer windows, in four processes.
+  # The longest first. racecheck is slow: it has fewer windows, a process a mode.
   [ -z "$shared" ] || begin "racecheck, golden tensors" sanitize racecheck \
     gpu-golden "$model" "$work"
   for mode in 0 1 2 3; do
